@@ -1,0 +1,1 @@
+"""Pretraining: the loss that makes a language model."""
