@@ -1,0 +1,237 @@
+"""The command line: python -m llama_mini generate · info · convert · train · doctor.
+
+Text goes to stdout, everything else to stderr. A user's mistake is one line there; the exit code is 2 for a
+wrong command line, 1 for what cannot be done.
+"""
+
+import os
+import sys
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+
+from llama_mini import doctor as machine
+from llama_mini.checkpoint import ASSETS, load, read, save
+from llama_mini.config import CONFIGS, Config, find_config
+from llama_mini.data.text import token_stream
+from llama_mini.generate import Sampling, stream
+from llama_mini.pretrain.run import pretrain
+from llama_mini.tokenizer import load_tokenizer
+from llama_mini.train import TrainConfig
+
+try:
+    import typer
+    from tqdm import tqdm
+except ImportError as error:
+    sys.exit(f"the command line needs {error.name}: pip install 'llama-mini[cli]'")
+
+UsageError: Any = typer.BadParameter.__base__  # every wrong command line; typer has no public name for it
+Option = typer.Option
+TOKENIZER = ASSETS / "tokenizer.json"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+def known_device(name: str) -> str:
+    """The name, if this machine has such a device."""
+    found = machine.devices()
+    if name not in found and name not in (device.split(":")[0] for device in found):
+        raise typer.BadParameter(f"there is no {name!r} here; this machine has {', '.join(found)}")
+    return name
+
+
+Device = Annotated[str, Option(callback=known_device, help="Where to compute: cpu, cuda, cuda:1, mps, ...")]
+
+
+@app.callback()
+def llama_mini() -> None:
+    """Build LLaMA piece by piece: run, measure, convert and train its models from the command line.
+
+    \b
+    Begin with
+      python -m llama_mini generate                    a tale from the bundled model
+      python -m llama_mini doctor                      what this machine can do
+      python -m llama_mini generate --help             more of any command
+    """
+
+
+@app.command("generate")
+def generate_text(
+    weights: Annotated[str, Option(help="A file or folder of weights, or a bundled model.")] = "base",
+    prompt: Annotated[str, Option(help="The text to continue.")] = "",
+    tokenizer: Annotated[Path | None, Option(help="Its file, where it is not beside the weights.")] = None,
+    max_new_tokens: Annotated[int, Option(min=1, help="Stop after so many tokens.")] = 200,
+    temperature: Annotated[float, Option(help="0 always takes the likeliest token.")] = 1.0,
+    top_k: Annotated[int | None, Option(help="Draw from the k likeliest tokens.")] = None,
+    top_p: Annotated[float | None, Option(help="Draw from the likeliest with this much probability.")] = None,
+    min_p: Annotated[float | None, Option(help="Drop what has less than this share of the best.")] = None,
+    repetition_penalty: Annotated[float, Option(help="Above 1, what was said becomes less likely.")] = 1.0,
+    seed: Annotated[int | None, Option(help="The same seed, the same text.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Continue a text, on stdout, token by token.
+
+    \b
+    A tale:            python -m llama_mini generate --seed 1
+    Your own opening:  python -m llama_mini generate --prompt "Once there was a goat" --temperature 0.7
+    Real weights:      python -m llama_mini generate --weights Llama-2-7b/ --prompt "A llama is" --device cuda
+    """
+    model, beside = load(weights, device=device)
+    tok = load_tokenizer(tokenizer) if tokenizer else beside
+    if tok is None:
+        raise ValueError(f"there is no tokenizer beside {weights}: name its file with --tokenizer")
+    sampling = Sampling(
+        repetition_penalty=repetition_penalty, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+    )
+    generator = torch.Generator()
+    generator.manual_seed(generator.seed() if seed is None else seed)
+    text = tok.encode(prompt)
+    start = text if tok.bos_id is None else [tok.bos_id, *text]
+    rows = stream(
+        model, [start], sampling, max_new_tokens=max_new_tokens, stop=tok.stop_ids, generator=generator
+    )
+    for piece in tok.stream_decode(chain(text, (row[0] for row in rows if row[0] is not None))):
+        print(piece, end="", flush=True)
+
+
+@app.command()
+def info(model: Annotated[str, typer.Argument(help="A member of the family, or a file or folder.")]) -> None:
+    """The size of a model: parameters, memory, KV cache, arithmetic.
+
+    \b
+    A member of the family:  python -m llama_mini info llama-2-70b
+    Weights on this disk:    python -m llama_mini info stories260K.bin
+    """
+    for name, value in describe(config_of(model)).items():
+        print(f"{name:<22}{value}")
+
+
+def config_of(model: str) -> Config:
+    """The config of a member of the family, of weights at a path, or of a bundled model."""
+    for path in (Path(model), ASSETS / f"{model}.safetensors"):
+        if model not in CONFIGS and path.exists():
+            return read(path).config
+    return find_config(model)
+
+
+def describe(config: Config) -> dict[str, str]:
+    """The lines of `info`."""
+    n, context = config.n_params, config.max_seq_len
+    one, full = config.kv_cache_bytes(), config.kv_cache_bytes(context)
+    widths = {"fp32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
+    return {
+        "parameters": f"{n:,}",
+        "layers": f"{config.n_layers} of width {config.dim:,}, feed-forward {config.ffn_dim:,}",
+        "heads": f"{config.n_heads} of width {config.head_dim}, {config.n_kv_heads} for keys and values",
+        "vocabulary": f"{config.vocab_size:,}{' (tied)' if config.tie_embeddings else ''}",
+        "context": f"{context:,} tokens",
+        "memory of the weights": ", ".join(f"{name} {size(n * width)}" for name, width in widths.items()),
+        "KV cache (bf16)": f"{size(one)} a token, {size(full)} when full",
+        "FLOPs a token": f"{config.flops_per_token():,} with no past, {config.flops_per_token(context):,} "
+        "with a full one; in training three times that",
+    }
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in the unit that a reader would choose."""
+    for unit in ("B", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:,.4g} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:,.2f} GiB"
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="Weights in any format that is read here.")],
+    target: Annotated[Path, typer.Argument(help="A .safetensors file (native) or a folder.")],
+    format: Annotated[str, Option(help="native, huggingface or meta.")] = "native",
+    shards: Annotated[int, Option(min=1, help="Files to spread the weights over.")] = 1,
+) -> None:
+    """Write a model, and its tokenizer, in another format.
+
+    \b
+    For transformers and vLLM:  python -m llama_mini convert base my-model/ --format huggingface
+    To one file of ours:        python -m llama_mini convert Llama-2-7b/ llama-2-7b.safetensors
+    """
+    model, tokenizer = load(source)
+    save(model, target, format=format, tokenizer=tokenizer, shards=shards)
+    print(f"wrote {target}", file=sys.stderr)
+
+
+@app.command("train")
+def train_model(
+    data: Annotated[Path, Option(help="A .txt or .jsonl file, or a folder of them.")],
+    out: Annotated[Path, Option(help="The folder of this run.")],
+    config: Annotated[str, Option(help="The model's shape, by name.")] = "mini-1m",
+    steps: Annotated[int, Option(help="Updates of the weights.")] = 1000,
+    lr: Annotated[float, Option(help="The highest learning rate.")] = 1e-3,
+    rows: Annotated[int, Option(min=1, help="Windows of text in a batch.")] = 16,
+    length: Annotated[
+        int | None, Option(min=1, show_default="its context", help="Tokens in a window.")
+    ] = None,
+    accumulate: Annotated[int, Option(help="Batches in an update.")] = 1,
+    bf16: Annotated[bool, Option(help="Compute in bfloat16 where it is safe.")] = False,
+    seed: Annotated[int, Option(min=0, help="Of the first weights and the windows.")] = 0,
+    save_every: Annotated[int, Option(min=1, help="Steps between two states on disk.")] = 100,
+    tokenizer: Annotated[
+        Path, Option(show_default="the bundled one", help="A tokenizer's file.")
+    ] = TOKENIZER,
+    device: Device = "cpu",
+) -> None:
+    """Train a model on your text. The same command again goes on after an interruption.
+
+    \b
+    A first try:   python -m llama_mini train --data shakespeare.txt --out runs/will --steps 500
+    Read it:       python -m llama_mini generate --weights runs/will/model.safetensors
+    """
+    tok = load_tokenizer(tokenizer)
+    shape = replace(find_config(config), vocab_size=tok.vocab_size)
+    training = TrainConfig(steps=steps, lr=lr, accumulate=accumulate, bf16=bf16)
+    print(f"reading {data}; the model has {shape.n_params:,} parameters", file=sys.stderr)
+    text = token_stream(data, tok)
+    run = pretrain(
+        text, tok, out, config=shape, training=training, rows=rows, length=length or shape.max_seq_len,
+        seed=seed, save_every=save_every, device=device,
+    )  # fmt: skip
+    with tqdm(total=steps, unit="step", delay=0.01) as bar:
+        for step in run:
+            bar.set_postfix_str(f"loss {step.loss:.3f}", refresh=False)
+            bar.update(step.index - bar.n)
+    print(f"wrote {out / 'model.safetensors'}", file=sys.stderr)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can run, whether it computes rightly, and how fast."""
+    healthy = True
+    for line, well in machine.examine():
+        print(line, flush=True)
+        healthy = healthy and well
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    try:
+        arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        return app(arguments, prog_name="python -m llama_mini", standalone_mode=False) or 0
+    except BrokenPipeError:  # whoever read our text has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except UsageError as error:
+        code, message = 2, error.format_message()
+    except (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError) as error:
+        code, message = 1, str(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code, message = 130, "stopped"
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
