@@ -1,0 +1,1 @@
+"""The bundled tokenizer and models, and their recipes: `python -m llama_mini.assets` makes them again."""

@@ -1,0 +1,41 @@
+"""Make a bundled file again: `python -m llama_mini.assets tokenizer` or `base`."""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from llama_mini.assets.base import RECIPE, train_base, write_base
+from llama_mini.assets.tokenizer import train_tokenizer
+from llama_mini.tokenizer import load_tokenizer
+
+
+def make_tokenizer(folder: Path) -> None:
+    """Train the tokenizer and write tokenizer.json (about two seconds)."""
+    train_tokenizer().save(folder / "tokenizer.json")
+
+
+def make_base(folder: Path) -> None:
+    """Train the base model and write base.safetensors: about an hour on one core, resumed if interrupted."""
+    tokenizer, state = load_tokenizer(folder), folder / "base.state"
+    model = None
+    for model, step in (bar := tqdm(train_base(tokenizer, state), total=RECIPE.steps)):
+        bar.set_postfix(step=step.index, loss=f"{step.loss:.3f}")
+    print(write_base(model, tokenizer, folder / "base.safetensors"))
+    state.unlink()
+
+
+RECIPES = {"tokenizer": make_tokenizer, "base": make_base}
+
+
+def main() -> None:
+    """Run one recipe and write its file beside the bundled ones, or into the folder named by --out."""
+    parser = argparse.ArgumentParser(prog="python -m llama_mini.assets", description=__doc__)
+    parser.add_argument("recipe", choices=RECIPES)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
+    arguments = parser.parse_args()
+    RECIPES[arguments.recipe](arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The recipe of the bundled base model, and the figures it is held to."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from math import log
+from pathlib import Path
+from random import Random
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from llama_mini import CONFIGS, Llama, generate
+from llama_mini.checkpoint import native
+from llama_mini.data import stories
+from llama_mini.data.text import IGNORE, pack
+from llama_mini.pretrain.loss import next_token_loss
+from llama_mini.tokenizer import Tokenizer
+from llama_mini.train import Step, TrainConfig, load_state, make_optimizer, save_state, train
+
+CONFIG = CONFIGS["mini-1m"]
+RECIPE = TrainConfig(steps=8000, lr=4e-3, warmup=0.02, final=0.01, bf16=True)
+ROWS, SEED, HELD_OUT = 16, 0, 1_000_003  # no training draws the pages of HELD_OUT
+BATCH = 50  # rows at a time when measuring
+
+
+def batches(tokenizer: Tokenizer, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """The i-th batch (ROWS, max_seq_len) of pages from the story world, a function of (seed, i) alone."""
+
+    def batch(i: int) -> tuple[Tensor, Tensor]:
+        pages = stories.pages(1_000_000 * (seed + 2) + i)
+        documents = (tokenizer.encode(page.text, bos=True, eos=True, special=True) for page in pages)
+        return pack(documents, rows=ROWS, length=CONFIG.max_seq_len)
+
+    return batch
+
+
+def train_base(tokenizer: Tokenizer, state: Path) -> Iterator[tuple[Llama, Step]]:
+    """Train from noise, or go on from the state file; yields the model after every update."""
+    model = Llama(CONFIG)
+    model.init_weights(torch.Generator().manual_seed(SEED))
+    optimizer = make_optimizer(model, RECIPE)
+    start = load_state(state, model, optimizer) if state.exists() else 0
+    data = batches(tokenizer, SEED)
+    for step in train(model, data, loss=next_token_loss, config=RECIPE, optimizer=optimizer, start=start):
+        if step.index % 250 == 0 or step.index == RECIPE.steps:
+            save_state(state, model, optimizer, step.index)
+        yield model, step
+
+
+def write_base(model: Llama, tokenizer: Tokenizer, path: Path) -> dict[str, float]:
+    """Store the model in float16, with its recipe and the figures that the stored file reaches."""
+    stored = model.eval().half()
+    figures = measure(stored.float(), tokenizer)
+    recipe = {"command": "python -m llama_mini.assets base", "seed": SEED, "rows": ROWS, **asdict(RECIPE)}
+    native.write(stored.half(), path, recipe=recipe | {"torch": torch.__version__, "figures": figures})
+    return figures
+
+
+def measure(model: Llama, tokenizer: Tokenizer, n: int = 500) -> dict[str, float]:
+    """The model on n held-out tales and in n samples of its own.
+
+    loss and floor: nats per token of the tales. The floor is that of the mixture the model learns from, in
+    which a page is a tale with probability SHARES["tale"]; excess is loss / floor - 1. valid: the share of
+    samples, drawn at temperature 1 after the first word of a tale, that the grammar could have told.
+    """
+    rng = Random(HELD_OUT)
+    tales = [stories.sample(rng) for _ in range(n)]
+    losses, tokens = nats(model, tokenizer, [tale.text for tale in tales])
+    floor = -sum(tale.logprob + log(stories.SHARES["tale"]) for tale in tales)
+    samples = continuations(model, tokenizer, [tale.text.split()[0] for tale in tales])
+    valid = sum(can_be_told(text, ended) for text, ended in samples) / n
+    return {"loss": losses / tokens, "floor": floor / tokens, "excess": losses / floor - 1, "valid": valid}
+
+
+@torch.inference_mode()
+def nats(model: Llama, tokenizer: Tokenizer, texts: list[str]) -> tuple[float, int]:
+    """-log probability of texts, each alone as BOS + tokens + EOS, and the number of tokens predicted."""
+    total, count = 0.0, 0
+    for start in range(0, len(texts), BATCH):
+        documents = [tokenizer.encode(text, bos=True, eos=True) for text in texts[start : start + BATCH]]
+        longest = max(map(len, documents)) - 1
+        rows = [pack([document], rows=1, length=longest) for document in documents]
+        inputs, targets = (torch.cat(part) for part in zip(*rows, strict=True))
+        logits = model(inputs).flatten(0, 1)
+        total += F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE, reduction="sum").item()
+        count += int((targets != IGNORE).sum())
+    return total, count
+
+
+def continuations(model: Llama, tokenizer: Tokenizer, openings: list[str]) -> Iterator[tuple[str, bool]]:
+    """A page drawn from the model for each opening, and whether it came to its end within the context."""
+    generator, room = torch.Generator().manual_seed(HELD_OUT), model.config.max_seq_len - 10
+    for start in range(0, len(openings), BATCH):
+        prompts = [tokenizer.encode(opening, bos=True) for opening in openings[start : start + BATCH]]
+        answers = generate(model, prompts, max_new_tokens=room, stop=tokenizer.stop_ids, generator=generator)
+        for prompt, answer in zip(prompts, answers, strict=True):
+            yield tokenizer.decode(prompt[1:] + answer), len(answer) < room
+
+
+def can_be_told(text: str, ended: bool) -> bool:
+    """Whether the grammar could tell this page, or begin one with it that is longer than the context."""
+    if not ended:
+        return bool(stories.next_words(text, stories.SHARES))
+    try:
+        stories.parse(text)
+    except stories.NotATale:
+        return False
+    return True
