@@ -35,17 +35,22 @@ def batches(tokenizer: Tokenizer, seed: int) -> Callable[[int], tuple[Tensor, Te
     return batch
 
 
-def train_base(tokenizer: Tokenizer, state: Path) -> Iterator[tuple[Llama, Step]]:
-    """Train from noise, or go on from the state file; yields the model after every update."""
+def new_base() -> Llama:
+    """The base model before training."""
     model = Llama(CONFIG)
     model.init_weights(torch.Generator().manual_seed(SEED))
+    return model
+
+
+def train_base(model: Llama, tokenizer: Tokenizer, state: Path) -> Iterator[Step]:
+    """Train a new base model, or go on from the state file if it exists; yields after every update."""
     optimizer = make_optimizer(model, RECIPE)
     start = load_state(state, model, optimizer) if state.exists() else 0
     data = batches(tokenizer, SEED)
     for step in train(model, data, loss=next_token_loss, config=RECIPE, optimizer=optimizer, start=start):
         if step.index % 250 == 0 or step.index == RECIPE.steps:
             save_state(state, model, optimizer, step.index)
-        yield model, step
+        yield step
 
 
 def write_base(model: Llama, tokenizer: Tokenizer, path: Path) -> dict[str, float]:
