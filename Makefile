@@ -26,6 +26,7 @@ exercises: $(READY) ## cut exercises/ out of solutions/
 	for folder in solutions/*/; do $(BIN)/nbgrader generate_assignment --force $$(basename $$folder) || exit 1; done
 
 book: $(READY)  ## execute every chapter and solution again, in place
+	$(BIN)/python -m llama_mini.teach.map chapters/map.svg
 	$(BIN)/python tests/book/execute.py
 
 bench: $(READY) ## measure speed against what a user would pick instead

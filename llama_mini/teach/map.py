@@ -1,15 +1,21 @@
-"""The map of the book: the model as one drawing, each part with its chapter, lit once you have built it."""
+"""The map of the book: the model as one drawing, each part with its chapter, lit once you have built it.
+
+python -m llama_mini.teach.map FILE.svg draws it unlit, as the README shows it.
+"""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from llama_mini.teach import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROAD, FRAME, PAPER, BLOCK = "#777777", "#0072b2", "#ffffff", "#f2f2f2"
+PAPER, SHADE, INK = "#ffffff", "#f2f2f2", "#222222"
 STREAM, SIDE, LIFE_X = (
     3.2,
     1.35,
@@ -80,8 +86,8 @@ def draw_map(lit: set[int]) -> "Figure":
     figure, axes = plt.subplots(figsize=(8.2, 8.8))
     axes.set(xlim=(-0.6, 12.0), ylim=(-0.3, 13.6), aspect="equal")
     axes.axis("off")
-    axes.add_patch(plt.Rectangle((-0.55, 2.6), 7.8, 5.9, facecolor=BLOCK, edgecolor="none", zorder=0))
-    axes.text(7.1, 8.35, "a block, repeated", ha="right", va="top", fontsize=9, color="#555555")
+    axes.add_patch(plt.Rectangle((-0.55, 2.6), 7.8, 5.9, facecolor=SHADE, edgecolor="none", zorder=0))
+    axes.text(7.1, 8.35, "a block, repeated", ha="right", va="top", fontsize=9, color=figures.GREY)
     draw_roads(axes)
     for part in (*MODEL, *LIFE):
         draw_part(axes, part, bool(lit.intersection(part.chapters)))
@@ -93,13 +99,15 @@ def draw_map(lit: set[int]) -> "Figure":
 
 def draw_roads(axes: "Axes") -> None:
     """The residual stream, the way around each layer to its plus sign, and the path of the stages."""
-    arrow = {"arrowstyle": "->", "color": ROAD, "lw": 1.5}
+    arrow = {"arrowstyle": "->", "color": figures.GREY, "lw": 1.5}
     axes.annotate("", (STREAM, 13.0), (STREAM, 0.2), arrowprops=arrow, zorder=1)
     for bottom, top in ((2.9, 5.5), (5.7, 8.2)):
-        axes.plot([STREAM, SIDE, SIDE, STREAM], [bottom, bottom, top, top], color=ROAD, lw=1.5, zorder=1)
-        axes.plot([STREAM], [top], "o", ms=12, mfc=PAPER, mec=ROAD, zorder=2)
+        axes.plot(
+            [STREAM, SIDE, SIDE, STREAM], [bottom, bottom, top, top], color=figures.GREY, lw=1.5, zorder=1
+        )
+        axes.plot([STREAM], [top], "o", ms=12, mfc=PAPER, mec=figures.GREY, zorder=2)
         axes.text(STREAM, top, "+", ha="center", va="center", fontsize=11, zorder=3)
-    axes.plot([0.35, 6.15], [4.6, 4.6], color=ROAD, lw=1.5, zorder=1)
+    axes.plot([0.35, 6.15], [4.6, 4.6], color=figures.GREY, lw=1.5, zorder=1)
     axes.annotate("", (LIFE_X, 13.0), (LIFE_X, 0.9), arrowprops=arrow, zorder=1)
 
 
@@ -108,11 +116,15 @@ def draw_part(axes: "Axes", part: Part, lit: bool) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     corner, shape = (part.x - part.width / 2, part.y - 0.31), "round,pad=0.02,rounding_size=0.12"
-    fill, ink = (FRAME, PAPER) if lit else (PAPER, "#222222")
-    box = FancyBboxPatch(corner, part.width, 0.62, boxstyle=shape, fc=fill, ec=FRAME, lw=1.2, zorder=2)
+    fill, ink = (figures.BLUE, PAPER) if lit else (PAPER, INK)
+    box = FancyBboxPatch(corner, part.width, 0.62, boxstyle=shape, fc=fill, ec=figures.BLUE, lw=1.2, zorder=2)
     axes.add_patch(box)
     first, last = part.chapters[0], part.chapters[-1]
     joint = "–" if last - first == len(part.chapters) - 1 else ", "
     numbers = f"{first:02}" if first == last else f"{first:02}{joint}{last:02}"
     label = f"{part.name}  {numbers}"
     axes.text(part.x, part.y, label, ha="center", va="center", fontsize=9, color=ink, zorder=3)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(figures.svg(draw_map(set()), ALT), encoding="utf-8")

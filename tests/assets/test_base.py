@@ -1,0 +1,52 @@
+"""The bundled base model still reaches the figures that were written with it."""
+
+from random import Random
+
+import pytest
+import torch
+
+from llama_mini import load
+from llama_mini.assets.base import CONFIG, RECIPE, batches, can_be_told, measure
+from llama_mini.checkpoint import ASSETS, native
+from llama_mini.data import stories
+
+
+@pytest.fixture(scope="module")
+def recipe() -> dict:
+    return native.read_recipe(ASSETS / "base.safetensors")
+
+
+def test_the_file_tells_how_it_was_made(recipe):
+    assert recipe["command"] == "python -m llama_mini.assets base"
+    assert (recipe["steps"], recipe["lr"], recipe["bf16"]) == (RECIPE.steps, RECIPE.lr, RECIPE.bf16)
+    assert recipe["figures"].keys() == {"loss", "floor", "excess", "valid"}
+
+
+def test_it_stays_within_five_percent_of_the_floor_and_tells_valid_tales(recipe):
+    assert recipe["figures"]["excess"] < 0.05
+    assert recipe["figures"]["valid"] >= 0.90
+
+
+def test_the_figures_still_hold(recipe):
+    model, tokenizer = load("base")
+    assert (model.config, len(tokenizer)) == (CONFIG, CONFIG.vocab_size)
+    assert next(model.parameters()).dtype == torch.float32
+    now = measure(model, tokenizer, n=150)
+    assert now["excess"] == pytest.approx(recipe["figures"]["excess"], abs=0.01)
+    assert now["valid"] == pytest.approx(recipe["figures"]["valid"], abs=0.06)
+
+
+def test_training_pages_are_a_function_of_seed_and_step(recipe):
+    tokenizer = load("base")[1]
+    first, again, other = (batches(tokenizer, seed)(3)[0] for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert (first[:, 0] == tokenizer.bos_id).all()
+
+
+def test_what_can_be_told():
+    tale = stories.sample(Random(0)).text
+    assert can_be_told(tale, ended=True)
+    assert not can_be_told(tale[:-20], ended=True)
+    assert can_be_told(tale[:-20], ended=False)
+    assert not can_be_told(tale.replace(" was ", " were "), ended=False)
