@@ -5,6 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+
+def pytest_configure() -> None:
+    """One torch thread for each test process: several that share two cores would wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny_models import assert_same
 
 from llama_mini.checkpoint import load, save
 
@@ -22,7 +21,7 @@ def test_transformers_reads_our_export(model, tmp_path):
 
 
 @torch.no_grad()
-def test_we_read_theirs(model, tmp_path):
+def test_we_read_theirs(model, tmp_path, assert_same):
     save(model, tmp_path / "ours", format="huggingface")
     theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "ours", dtype=torch.float32).eval()
     theirs.save_pretrained(tmp_path / "theirs")

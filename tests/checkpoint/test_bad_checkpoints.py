@@ -9,7 +9,6 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import assert_same, tiny
 
 from llama_mini.checkpoint import load, native, save
 
@@ -179,7 +178,7 @@ def test_wrong_ways_to_save(gqa, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["native", "huggingface", "meta"])
-def test_a_full_disk_leaves_the_old_model_whole(gqa, tmp_path, monkeypatch, format):
+def test_a_full_disk_leaves_the_old_model_whole(gqa, tmp_path, monkeypatch, format, tiny, assert_same):
     path = tmp_path / "model.safetensors" if format == "native" else tmp_path
     save(gqa, path, format=format)
     before = sorted(file.name for file in tmp_path.iterdir())
@@ -194,7 +193,7 @@ def test_a_full_disk_leaves_the_old_model_whole(gqa, tmp_path, monkeypatch, form
     assert_same(load(path)[0], gqa)
 
 
-def test_parts_of_two_models_are_not_mixed(gqa, tmp_path):
+def test_parts_of_two_models_are_not_mixed(gqa, tmp_path, tiny, assert_same):
     save(gqa, tmp_path, format="huggingface", shards=3)
     with pytest.raises(ValueError, match=r"already holds model-00001-of-00003\.safetensors"):
         save(gqa, tmp_path, format="huggingface", shards=2)

@@ -4,7 +4,6 @@ import struct
 
 import pytest
 import torch
-from tiny_models import assert_same, tiny
 
 from llama_mini import Llama, RopeScaling
 from llama_mini.checkpoint import gguf, load
@@ -58,13 +57,13 @@ def tensors_of(model: Llama) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("dtype", CODES)
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_three_plain_types(tmp_path, dtype, tied):
+def test_the_three_plain_types(tmp_path, dtype, tied, tiny, assert_same):
     model = tiny(tie_embeddings=tied).to(dtype)
     write_gguf(model, tmp_path / "a.gguf", tensors_of(model))
     assert_same(load(tmp_path / "a.gguf")[0], model)
 
 
-def test_norms_in_float32_beside_half_precision_matrices(tmp_path):
+def test_norms_in_float32_beside_half_precision_matrices(tmp_path, tiny, assert_same):
     """As llama.cpp writes every f16 file; the model takes the dtype of the embeddings."""
     model = tiny().half()
     tensors = {name: t.float() if "norm" in name else t for name, t in tensors_of(model).items()}
@@ -72,7 +71,7 @@ def test_norms_in_float32_beside_half_precision_matrices(tmp_path):
     assert_same(load(tmp_path / "a.gguf")[0], model)
 
 
-def test_the_scaling_of_llama_3_1(tmp_path):
+def test_the_scaling_of_llama_3_1(tmp_path, tiny, assert_same):
     model = tiny(rope_theta=500_000.0, rope_scaling=RopeScaling(factor=8.0))
     plain, scaled = (rope_frequencies(8, 500_000.0, scaling) for scaling in (None, model.config.rope_scaling))
     write_gguf(model, tmp_path / "a.gguf", tensors_of(model) | {"rope_freqs.weight": plain / scaled})
@@ -98,14 +97,14 @@ def test_the_scaling_of_llama_3_1(tmp_path):
         ({"llama__block_count": 3}, "9 missing: blk.2"),
     ],
 )
-def test_what_is_refused(tmp_path, changes, words):
+def test_what_is_refused(tmp_path, changes, words, tiny):
     model = tiny()
     write_gguf(model, tmp_path / "a.gguf", tensors_of(model), **changes)
     with pytest.raises(ValueError, match=words):
         load(tmp_path / "a.gguf")
 
 
-def test_quantized_blocks(tmp_path, monkeypatch):
+def test_quantized_blocks(tmp_path, monkeypatch, tiny):
     model = tiny()
     monkeypatch.setitem(CODES, torch.float32, 2)  # Q4_0
     write_gguf(model, tmp_path / "a.gguf", tensors_of(model))
@@ -115,7 +114,7 @@ def test_quantized_blocks(tmp_path, monkeypatch):
         load(tmp_path / "a.gguf")
 
 
-def test_cut_anywhere_it_is_refused(tmp_path):
+def test_cut_anywhere_it_is_refused(tmp_path, tiny):
     model = tiny(n_layers=1)
     write_gguf(model, tmp_path / "a.gguf", tensors_of(model))
     whole = (tmp_path / "a.gguf").read_bytes()

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny
 
 from llama_mini.checkpoint import save
 
@@ -36,7 +35,7 @@ for folder in sys.argv[1:]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc, which only Linux has")
-def test_anonymous_memory(tmp_path):
+def test_anonymous_memory(tmp_path, tiny):
     model = tiny(**SHAPE)
     for format in FORMATS:
         save(tiny(), tmp_path / format / "small", format=format)

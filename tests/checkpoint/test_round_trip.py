@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import assert_same, tiny
 from torch import Tensor
 
 from llama_mini.checkpoint import load, native, save
@@ -18,7 +17,7 @@ WAYS = [("native", 1), ("huggingface", 1), ("huggingface", 3), ("meta", 1), ("me
 
 
 @pytest.mark.parametrize(("format", "shards"), WAYS)
-def test_every_format_gives_back_the_same_bits(model, tmp_path, format, shards):
+def test_every_format_gives_back_the_same_bits(model, tmp_path, format, shards, assert_same):
     if model.config.n_kv_heads % shards and format == "meta":
         shards = 1
     path = tmp_path / ("model.safetensors" if format == "native" else "folder")
@@ -32,7 +31,7 @@ def test_every_format_gives_back_the_same_bits(model, tmp_path, format, shards):
 
 @pytest.mark.parametrize("format", ["native", "huggingface", "meta"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_the_dtype_is_kept_unless_another_is_asked_for(gqa, tmp_path, format, dtype):
+def test_the_dtype_is_kept_unless_another_is_asked_for(gqa, tmp_path, format, dtype, assert_same):
     gqa.to(dtype)
     path = tmp_path / "model.safetensors"
     save(gqa, path, format=format)
@@ -40,7 +39,7 @@ def test_the_dtype_is_kept_unless_another_is_asked_for(gqa, tmp_path, format, dt
     assert_same(load(path, dtype=torch.float32)[0], gqa.float())
 
 
-def test_a_loaded_model_does_not_depend_on_its_file(gqa, tmp_path):
+def test_a_loaded_model_does_not_depend_on_its_file(gqa, tmp_path, assert_same):
     path = tmp_path / "model.safetensors"
     save(gqa, path)
     loaded, _ = load(path)
@@ -55,19 +54,19 @@ def test_row_orders_undo_each_other():
     assert order.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
 
 
-def test_a_file_renamed_is_known_by_its_content(gqa, tmp_path):
+def test_a_file_renamed_is_known_by_its_content(gqa, tmp_path, assert_same):
     save(gqa, tmp_path / "model.bin")
     assert_same(load(tmp_path / "model.bin")[0], gqa)
 
 
 @pytest.mark.parametrize("format", ["huggingface", "meta"])
-def test_a_file_of_a_folder_stands_for_the_folder(gqa, tmp_path, format):
+def test_a_file_of_a_folder_stands_for_the_folder(gqa, tmp_path, format, assert_same):
     save(gqa, tmp_path, format=format)
     weights = next(file for file in tmp_path.iterdir() if file.suffix in (".safetensors", ".pth"))
     assert_same(load(weights)[0], gqa)
 
 
-def test_the_recipe_travels_in_the_file(gqa, tmp_path):
+def test_the_recipe_travels_in_the_file(gqa, tmp_path, assert_same):
     path = tmp_path / "model.safetensors"
     native.write(gqa, path, recipe={"command": "train", "loss": 1.5})
     assert native.read_recipe(path) == {"command": "train", "loss": 1.5}
@@ -91,14 +90,14 @@ def split_like_llama_2(folder: Path, parts: int) -> None:
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_metas_two_ways_of_cutting_embeddings(tmp_path, parts):
+def test_metas_two_ways_of_cutting_embeddings(tmp_path, parts, tiny, assert_same):
     model = tiny(n_kv_heads=4)
     save(model, tmp_path, format="meta")
     split_like_llama_2(tmp_path, parts)
     assert_same(load(tmp_path)[0], model)
 
 
-def test_meta_files_of_a_tied_model_with_the_matrix_written_twice(tmp_path):
+def test_meta_files_of_a_tied_model_with_the_matrix_written_twice(tmp_path, tiny, assert_same):
     model = tiny(tie_embeddings=True)
     save(model, tmp_path, format="meta")
     file = tmp_path / "consolidated.00.pth"
@@ -136,7 +135,7 @@ def test_params_json_as_meta_published_it():
         config_from_params(Path("params.json"), params, 1000, False)
 
 
-def test_older_hugging_face_files(tmp_path):
+def test_older_hugging_face_files(tmp_path, tiny, assert_same):
     """pytorch_model.bin, a stored table of frequencies, a tied matrix written twice."""
     model = tiny(tie_embeddings=True)
     save(model, tmp_path, format="huggingface")
@@ -148,7 +147,7 @@ def test_older_hugging_face_files(tmp_path):
     assert_same(load(tmp_path)[0], model)
 
 
-def test_a_tied_config_with_another_output_matrix_is_refused(tmp_path):
+def test_a_tied_config_with_another_output_matrix_is_refused(tmp_path, tiny):
     save(tiny(tie_embeddings=True), tmp_path, format="huggingface")
     weights = load_file(tmp_path / "model.safetensors")
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"] + 1

@@ -5,7 +5,6 @@ import json
 import pytest
 import sentencepiece
 import torch
-from tiny_models import assert_same
 
 from llama_mini.checkpoint import load, save
 from llama_mini.evaluate.perplexity import token_losses
@@ -48,7 +47,7 @@ def test_both_files_hold_the_same_bits(real_data):
 
 
 @pytest.mark.parametrize("format", ["native", "huggingface", "meta"])
-def test_model_and_tokenizer_survive_every_format(real_data, tmp_path, format):
+def test_model_and_tokenizer_survive_every_format(real_data, tmp_path, format, assert_same):
     model, tokenizer = load(real_data(FILES[0]))
     path = tmp_path / "model.safetensors" if format == "native" else tmp_path
     save(model, path, format=format, tokenizer=tokenizer)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny_models import assert_same, tiny
 
 from llama_mini import checkpoint
 from llama_mini.checkpoint import load, native, save
@@ -17,7 +16,7 @@ def tokenizer() -> BPE:
 
 
 @pytest.mark.parametrize("format", ["native", "huggingface", "meta"])
-def test_our_tokenizer_comes_back(tmp_path, tokenizer, format):
+def test_our_tokenizer_comes_back(tmp_path, tokenizer, format, tiny):
     path = tmp_path / "model.safetensors" if format == "native" else tmp_path
     save(tiny(vocab_size=262), path, format=format, tokenizer=tokenizer)
     _, found = load(path)
@@ -41,7 +40,7 @@ def test_a_tokenizer_of_another_kind_cannot_be_written(gqa, tmp_path):
         save(gqa, tmp_path / "model.safetensors", tokenizer=Tokenizer([b"a"], {}))
 
 
-def test_a_bundled_model_goes_by_its_name_and_comes_in_float32(gqa, tmp_path, monkeypatch):
+def test_a_bundled_model_goes_by_its_name_and_comes_in_float32(gqa, tmp_path, monkeypatch, assert_same):
     monkeypatch.setattr(checkpoint, "ASSETS", tmp_path)
     native.write(gqa.half(), tmp_path / "base.safetensors")
     assert_same(load("base")[0], gqa.float())
