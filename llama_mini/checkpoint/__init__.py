@@ -82,7 +82,7 @@ def read(path: Path) -> Checkpoint:
     if head[:4] == b"GGUF":
         return gguf.read(path)
     if head[8:] == b"{":
-        return native.read(path) if native.CONFIG in native.metadata(path) else read_folder(path.parent)
+        return native.read(path) if native.notes(path) else read_folder(path.parent)
     if head[:4] == b"PK\3\4":  # a zip file: torch.save
         return read_folder(path.parent)
     if llama2c.read_config(path) is not None:

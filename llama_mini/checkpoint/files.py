@@ -140,8 +140,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors under their names; "format" in the metadata is what transformers looks for."""
+    """Write tensors under their names, and strings beside them."""
     from safetensors.torch import save_file
 
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(ready, path, metadata={"format": "pt", **metadata})
+    save_file(ready, path, metadata=dict(metadata))

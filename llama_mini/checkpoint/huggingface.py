@@ -38,6 +38,7 @@ TABLE = {
     "output.weight": "lm_head.weight",
 }
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+FORMAT = {"format": "pt"}  # what transformers looks for beside the tensors
 PATTERNS = ("*.safetensors", "*.bin", "*.index.json")
 
 
@@ -214,10 +215,10 @@ def write(model: Llama, folder: Path, *, shards: int = 1) -> None:
             temporary / "config.json", model.config, str(model.norm.weight.dtype).removeprefix("torch.")
         )
         if len(parts) == 1:
-            write_safetensors(temporary / "model.safetensors", weights, {})
+            write_safetensors(temporary / "model.safetensors", weights, FORMAT)
             return
         for file, part in zip(files, parts, strict=True):
-            write_safetensors(temporary / file, part, {})
+            write_safetensors(temporary / file, part, FORMAT)
         places = {name: file for file, part in zip(files, parts, strict=True) for name in part}
         sizes = {"total_size": sum(weight.nbytes for weight in weights.values())}
         write_json(temporary / "model.safetensors.index.json", {"metadata": sizes, "weight_map": places})

@@ -4,7 +4,7 @@ The parts are slices of the same tensors: of the rows (axis 0) where a matrix wi
 where it narrows again; norms are whole in every part. Llama 2 cuts the embeddings' columns, Llama 3 the rows.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from llama_mini.checkpoint.files import read_json, read_pickle, replacing_files, write_json
-from llama_mini.checkpoint.native import config_from_json, config_to_json
+from llama_mini.checkpoint.native import config_from
 from llama_mini.checkpoint.stored import Checkpoint, Stored, is_tied, select, shapes
 from llama_mini.config import CONFIGS, Config, RopeScaling, swiglu_width
 from llama_mini.model import Llama
@@ -114,7 +114,7 @@ def read(folder: Path) -> Checkpoint:
         embeddings, output = found["tok_embeddings.weight"], found.get("output.weight")
         tied = output is None or is_tied(embeddings, output)
         if (folder / SIDECAR).exists():
-            config = config_from_json((folder / SIDECAR).read_text(encoding="utf-8"))
+            config = config_from(read_json(folder / SIDECAR))
         else:
             config = config_from_params(path, params, embeddings.shape[0], tied)
     except KeyError as error:
@@ -169,6 +169,6 @@ def write(model: Llama, folder: Path, *, shards: int = 1) -> None:
             part[name] = tensor
     with replacing_files(folder, ("consolidated.*.pth",)) as temporary:
         write_json(temporary / "params.json", params_of(model.config))
-        (temporary / SIDECAR).write_text(config_to_json(model.config) + "\n", encoding="utf-8")
+        write_json(temporary / SIDECAR, asdict(model.config))
         for i, part in enumerate(parts):
             torch.save(part, temporary / f"consolidated.{i:02}.pth")

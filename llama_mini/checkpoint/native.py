@@ -11,33 +11,26 @@ from llama_mini.checkpoint.stored import Checkpoint, select, shapes
 from llama_mini.config import Config, RopeScaling
 from llama_mini.model import Llama
 
-CONFIG, RECIPE = "llama_mini.config", "llama_mini.recipe"
+KEY = "llama_mini"  # one key: safetensors writes several in random order, and equal models give equal files
 
 
-def config_to_json(config: Config) -> str:
-    """Every field of a config as one line of json."""
-    return json.dumps(asdict(config))
-
-
-def config_from_json(text: str) -> Config:
-    """The config that config_to_json wrote; ValueError for other fields than a Config has."""
-    fields = json.loads(text)
+def config_from(fields: dict[str, Any]) -> Config:
+    """The config with these fields, as `asdict` gives them; ValueError for other fields than a Config has."""
     try:
-        if fields["rope_scaling"] is not None:
-            fields["rope_scaling"] = RopeScaling(**fields["rope_scaling"])
-        return Config(**fields)
+        scaling = fields["rope_scaling"]
+        return Config(**fields | {"rope_scaling": None if scaling is None else RopeScaling(**scaling)})
     except (TypeError, KeyError) as error:
-        raise ValueError(f"this is no config of llama_mini ({error}): {text}") from error
+        raise ValueError(f"this is no config of llama_mini ({error}): {fields}") from error
 
 
-def metadata(path: Path) -> dict[str, str]:
-    """The strings that a safetensors file carries beside its tensors."""
-    return safetensors_header(path).get("__metadata__", {})
+def notes(path: Path) -> dict[str, Any]:
+    """The config and the recipe that a file of ours carries beside its tensors; empty in others' files."""
+    return json.loads(safetensors_header(path).get("__metadata__", {}).get(KEY, "{}"))
 
 
 def read(path: Path) -> Checkpoint:
     """The model in a file that `write` wrote."""
-    config = config_from_json(metadata(path)[CONFIG])
+    config = config_from(notes(path)["config"])
     return Checkpoint(
         path, config, select(path, read_safetensors(path), {name: name for name in shapes(config)})
     )
@@ -45,11 +38,11 @@ def read(path: Path) -> Checkpoint:
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
     """How the model in a file was made, as whoever wrote it noted; empty if nobody did."""
-    return json.loads(metadata(Path(path)).get(RECIPE, "{}"))
+    return notes(Path(path)).get("recipe", {})
 
 
 def write(model: Llama, path: str | Path, *, recipe: Mapping[str, Any] | None = None) -> None:
     """Write a model to one file, its dtype kept, with an optional note in json on how it was made."""
-    notes = {CONFIG: config_to_json(model.config)} | ({} if recipe is None else {RECIPE: json.dumps(recipe)})
+    content = {"config": asdict(model.config), "recipe": dict(recipe or {})}
     with replacing(Path(path)) as temporary:
-        write_safetensors(temporary, dict(model.named_parameters()), notes)
+        write_safetensors(temporary, dict(model.named_parameters()), {KEY: json.dumps(content)})

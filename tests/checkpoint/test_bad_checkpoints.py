@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llama_mini.checkpoint import load, native, save
+from llama_mini.checkpoint import load, save
+from llama_mini.checkpoint.files import safetensors_header
 
 SMALL_HEADER = (8).to_bytes(8, "little") + b'{"a": 1}'
 
@@ -23,7 +24,7 @@ def stories(real_data, tmp_path):
 
 def rewrite(path, change) -> None:
     """Save a safetensors file again with other tensors and the same metadata."""
-    weights, metadata = load_file(path), native.metadata(path)
+    weights, metadata = load_file(path), safetensors_header(path)["__metadata__"]
     change(weights)
     save_file(weights, path, metadata=metadata)
 

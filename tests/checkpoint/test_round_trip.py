@@ -73,6 +73,12 @@ def test_the_recipe_travels_in_the_file(gqa, tmp_path, assert_same):
     assert_same(load(path)[0], gqa)
 
 
+def test_equal_models_give_equal_files(gqa, tmp_path):
+    for name in "abcd":
+        native.write(gqa, tmp_path / name, recipe={"seed": 1})
+    assert len({(tmp_path / name).read_bytes() for name in "abcd"}) == 1
+
+
 def split_like_llama_2(folder: Path, parts: int) -> None:
     """Cut a whole Meta folder into parts as Llama 1 and 2 were: the embeddings by columns."""
     whole = torch.load(folder / "consolidated.00.pth", weights_only=True)

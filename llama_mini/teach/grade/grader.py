@@ -57,7 +57,7 @@ def start(folder: str, sockets: list[socket.socket]) -> int:
 
 def judged(jobs: list[dict], sockets: list[socket.socket]) -> list[dict]:
     """The verdicts, as many at once as there are cores; what a hidden cell prints is nobody's business."""
-    limit(sum(10 * job["seconds"] + 60 for job in jobs), sum(4 * job["megabytes"] for job in jobs))
+    limit(60 + sum(10 * job["seconds"] for job in jobs), 1024 + sum(4 * job["megabytes"] for job in jobs))
     with (
         open(os.devnull, "w") as silence,
         redirect_stdout(silence),
