@@ -69,7 +69,8 @@ class RunTests(NbGraderPreprocessor):
     """Grade every test cell in processes of its own, all at once, from the text of the notebook.
 
     The output of a test cell is the grader's words and its marks, always a number: nbgrader gives full marks
-    to a test cell without one.
+    to a test cell without one. Where no test cell could be graded the fault is ours: the submission gets no
+    marks then, not 0.
     """
 
     def preprocess(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
@@ -77,6 +78,8 @@ class RunTests(NbGraderPreprocessor):
         tests = [cell for cell in code if is_grade(cell) and not is_solution(cell)]
         others = [cell.source for cell in code if cell not in tests]
         found = verdicts([[*others, test.source] for test in tests])
+        if tests and all(verdict["text"].startswith("not graded") for verdict in found):
+            raise RuntimeError(f"none of {len(tests)} test cells could be graded: {found[0]['text']}")
         for test, verdict in zip(tests, found, strict=True):
             marks = round(test.metadata.nbgrader.points * verdict["share"], 2)
             test.outputs = [

@@ -76,6 +76,7 @@ def submissions(course: Path, assignment: str) -> Iterator[tuple[str, Book, Mark
     crimes = {
         "loop": "while True:\n    pass\n",
         "exit": "import os\nos._exit(0)\n",
+        "murder": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n",
         "memory": "hoard = []\nwhile True:\n    hoard.append(bytearray(2**28))\n",
         "flood": "while True:\n    print('x' * 10**6)\n",
     }
@@ -175,6 +176,7 @@ def test_feedback_shows_the_words_of_the_grader(graded):
         "untouched": "nothing is written yet",
         "loop": "was still running after",
         "exit": "ended its process",
+        "murder": "not graded",
         "memory": "MemoryError",
     }
     for student, said in words.items():

@@ -5,7 +5,7 @@ import pytest
 from nbformat import NotebookNode
 
 pytest.importorskip("nbgrader")
-from llama_mini.teach.autograde import repaired
+from llama_mini.teach.autograde import RunTests, repaired
 
 
 def cell(name: str, source: str, **metadata) -> NotebookNode:
@@ -59,3 +59,10 @@ def test_metadata_is_that_of_the_release(released):
         [*released[:2], cell("a_test", "100.0", solution=True, points=100), released[3]], released
     )
     assert cells[2].metadata == released[2].metadata
+
+
+def test_a_fault_of_the_grader_gives_no_marks_instead_of_none():
+    test = cell("a_test", "import nothing_of_that_name\ngrade(In)", grade=True, locked=True, points=4)
+    with pytest.raises(RuntimeError, match=r"none of 1 test cells could be graded: .*nothing_of_that_name"):
+        RunTests().preprocess(nb.new_notebook(cells=[test]), {})
+    assert test.outputs == []

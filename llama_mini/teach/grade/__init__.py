@@ -41,7 +41,10 @@ def verdict(cells: Sequence[str], *, seconds: float = 10.0, megabytes: int = 102
 def verdicts(
     exercises: Sequence[Sequence[str]], *, seconds: float = 10.0, megabytes: int = 1024
 ) -> list[Verdict]:
-    """The verdict of each, for one import of torch; seconds and megabytes are what each may use."""
+    """The verdict of each, for one import of torch; seconds and megabytes are what each may use.
+
+    Where the grader itself was brought down, each is tried again alone.
+    """
     jobs = [{"cells": list(cells), "seconds": seconds, "megabytes": megabytes} for cells in exercises]
     try:
         done = subprocess.run(
@@ -53,7 +56,12 @@ def verdicts(
         )
     except (OSError, subprocess.SubprocessError) as error:
         return [{"share": 0.0, "text": f"not graded: {type(error).__name__} of the grader"} for _ in jobs]
+    if done.returncode and len(jobs) > 1:
+        return [verdict(cells, seconds=seconds, megabytes=megabytes) for cells in exercises]
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        return [{"share": 0.0, "text": f"not graded: the grader ended with {reason[:300]}"} for _ in jobs]
+        return [
+            {"share": 0.0, "text": f"not graded: the grader ended ({done.returncode}) {reason[:300]}"}
+            for _ in jobs
+        ]
     return json.loads(done.stdout)

@@ -52,7 +52,7 @@ ATTACKS = {
     "loop": ("while n > 1: pass", 0.5, "was still running after 3 s"),
     "exit": ("import os; n < 2 or os._exit(0)", 0.5, "your code ended its process"),
     "memory": ("n < 2 or [bytearray(10**8) for _ in range(10**6)]", 0.5, "your code raised MemoryError"),
-    "prints": ("print('x' * 10**8)", 1.0, ALL),
+    "prints": ("print('x' * 10**7)", 1.0, ALL),
     "stderr": ("import sys; sys.stderr.write('warning')", 1.0, ALL),
     "patches": ("from llama_mini.teach.check import Exercise; Exercise.run = lambda *a: []", 1.0, ALL),
     "forges": ("import os; [os.write(i, b'1' * 99) for i in range(99) if is_socket(i)]", 0.0, "code ended"),
