@@ -1,6 +1,6 @@
 """Decoding and training against transformers' LlamaForCausalLM, same weights, same process, in turn.
 
-python benchmarks/cpu.py RESULTS.json [--rounds 7] [--threads 2]
+Prints JSON: python benchmarks/cpu.py [--rounds 7] [--threads 2]
 """
 
 import argparse
@@ -8,7 +8,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -97,7 +96,6 @@ def train_step(config: Config, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -108,7 +106,6 @@ def main() -> None:
         rows[f"train step, {name}"] = train_step(CONFIGS[name], options.rounds)
     for name in ("mini-1m", "mini-15m"):
         rows[f"greedy decode, {name}"] = decode(CONFIGS[name], options.rounds)
-    options.results.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(rows, indent=1))
 
 

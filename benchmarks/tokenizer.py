@@ -1,6 +1,6 @@
 """Our BPE against the plain loop that tutorials show, on the same text in the same process.
 
-python benchmarks/tokenizer.py TEXT RESULTS.json [--vocab-size 1024]
+Prints JSON: python benchmarks/tokenizer.py [TEXT] [--vocab-size 1024]; without TEXT, 1 MB of the story world.
 
 The plain loop keeps one list of ids for each chunk of text, repeated chunks included: to train it counts
 every pair anew before each merge, to encode it looks for the lowest merge in each chunk again and again.
@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import tiktoken
 
+from llama_mini.assets.tokenizer import corpus
 from llama_mini.tokenizer import BPE
 from llama_mini.tokenizer.bpe import PATTERN, cut
 
@@ -80,11 +81,10 @@ def timed(run: Callable[[], T]) -> tuple[T, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("text", type=Path)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("text", type=Path, nargs="?")
     parser.add_argument("--vocab-size", type=int, default=1024)
     options = parser.parse_args()
-    text = options.text.read_text(encoding="utf-8")
+    text = options.text.read_text(encoding="utf-8") if options.text else "\n".join(corpus())
     ours, train = timed(lambda: BPE.train([text], options.vocab_size))
     library = tiktoken.Encoding("ours", pat_str=PATTERN, mergeable_ranks=ours.ranks, special_tokens={})
     ids, encode = timed(lambda: ours.encode(text))
@@ -103,7 +103,6 @@ def main() -> None:
         "encode_s": {"ours": encode, "plain loop": encode_plain, "ratio": encode_plain / encode},
         "encode_tiktoken_s": encode_library,
     }
-    options.results.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(row, indent=1))
 
 
