@@ -64,4 +64,7 @@ def verdicts(
             {"share": 0.0, "text": f"not graded: the grader ended ({done.returncode}) {reason[:300]}"}
             for _ in jobs
         ]
-    return json.loads(done.stdout)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        return [{"share": 0.0, "text": "not graded: the grader's words were garbled"} for _ in jobs]

@@ -45,9 +45,9 @@ def receive(stream: Stream) -> Any:
 def plain(value: Any) -> Any:
     """The value as it can be sent, tensors without their history; TypeError names any other kind."""
     if isinstance(value, Tensor):
-        return value.detach().cpu().clone()
-    if type(value) in (list, tuple):
-        return type(value)(map(plain, value))
+        return value.detach().cpu().to_dense().clone()
+    if isinstance(value, list | tuple):
+        return [*map(plain, value)] if isinstance(value, list) else tuple(map(plain, value))
     if type(value) is dict:
         return {key: plain(item) for key, item in value.items()}
     if value is None or type(value) in (bool, int, float, complex, str, bytes):

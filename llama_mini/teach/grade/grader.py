@@ -16,12 +16,13 @@ import torch
 
 from llama_mini.teach.grade import student
 from llama_mini.teach.grade.judge import judge
-from llama_mini.teach.grade.limits import limit
+from llama_mini.teach.grade.limits import close_to_others, drop_rights, kill_children, limit
 
 
 def main(count: int) -> None:
     """Start a process for each of so many answers, judge them all, and leave nothing of them running."""
     torch.set_num_threads(1)
+    close_to_others()
     sockets: list[socket.socket] = []
     processes: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -34,6 +35,7 @@ def main(count: int) -> None:
                 with suppress(ProcessLookupError):
                     os.killpg(process, signal.SIGKILL)
                 os.waitpid(process, 0)
+            kill_children()
     print(json.dumps(verdicts))
 
 
@@ -48,6 +50,7 @@ def start(folder: str, sockets: list[socket.socket]) -> int:
             for grader in sockets:
                 grader.close()
             os.chdir(folder)
+            drop_rights()
             student.main(theirs)
         finally:
             os._exit(0)

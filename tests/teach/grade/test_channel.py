@@ -3,6 +3,7 @@
 import io
 import pickle
 import struct
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -29,6 +30,17 @@ def test_a_view_is_sent_without_the_storage_behind_it():
     buffer = io.BytesIO()
     send(buffer, plain(torch.zeros(10**6)[:3]))
     assert len(buffer.getvalue()) < 5000
+
+
+class Pair(NamedTuple):
+    keys: torch.Tensor
+    values: int
+
+
+def test_named_tuples_and_sparse_tensors_arrive_as_plain_ones():
+    keys, value = through(plain(Pair(torch.eye(3).to_sparse(), 4)))
+    assert torch.equal(keys, torch.eye(3))
+    assert value == 4
 
 
 def test_other_kinds_are_named():

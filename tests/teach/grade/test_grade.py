@@ -1,5 +1,8 @@
 """Marks from a fresh process: partial, the same again, unmoved by what an answer does around it."""
 
+import os
+import sys
+
 import pytest
 
 from llama_mini.teach.grade import Verdict, grade, verdicts
@@ -57,6 +60,8 @@ ATTACKS = {
     "patches": ("from llama_mini.teach.check import Exercise; Exercise.run = lambda *a: []", 1.0, ALL),
     "forges": ("import os; [os.write(i, b'1' * 99) for i in range(99) if is_socket(i)]", 0.0, "code ended"),
     "escapes": ("import os, time; os.fork() or (os.setsid(), time.sleep(9)); time.sleep(9)", 0.0, "running"),
+    "overwrites": ("import os; os.open(f'/proc/{os.getppid()}/fd/1', os.O_WRONLY)", 0.0, "PermissionError"),
+    "reads": ("import os; open(f'/proc/{os.getppid()}/mem', 'rb')", 0.0, "PermissionError"),
     "shouts": ("raise ValueError('\\x1b[2J' + 'y' * 9999)", 0.0, "your code raised ValueError: �[2Jyyy"),
 }
 CELLS = {
@@ -106,18 +111,29 @@ def test_every_group_is_one_share(capsys):
 
 def test_other_cells_lend_definitions_and_their_faults_stay_their_own():
     cells = [
-        "import torch\nAXIS = -1",
+        "import torch\nAXIS = 1 - 2",
+        "def times(x, n):\n    return x * n",
         "while True:\n    pass",
         "import no_such_module",
         "def helper(x:",
         "class check:\n    running = staticmethod(lambda f: None)",
         "%matplotlib inline\ndef running(x, n):\n    return times(x.cumsum(AXIS), n)\n\nrunning(3, 4)",
-        "def times(x, n):\n    return x * n",
+        "def times(x, n):\n    return x / n\ntimes?",
         HIDDEN.replace("running", "another"),
     ]
     trusted, wrong = verdicts([[*cells, HIDDEN], [GOOD, HIDDEN.replace("x.cumsum(-1)", "y")]])
     assert trusted == {"share": 1.0, "text": ALL}
     assert wrong["text"] == "not graded: the hidden cell raised NameError: name 'y' is not defined"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to the grader")
+def test_no_process_outlives_the_grading(tmp_path):
+    pid = tmp_path / "pid"
+    orphan = f"os.setsid(), open({str(pid)!r}, 'w').write(str(os.getpid())), time.sleep(60)"
+    line = f"import os, time; os.fork() or ({orphan})"
+    assert verdicts([[after(line), HIDDEN]], seconds=5)[0] == {"share": 1.0, "text": ALL}
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 @pytest.mark.parametrize(
