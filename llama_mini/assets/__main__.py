@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from llama_mini.assets.base import RECIPE, new_base, train_base, write_base
+from llama_mini.assets.base import PHASES, new_base, train_base, write_base
 from llama_mini.assets.tokenizer import train_tokenizer
 from llama_mini.tokenizer import load_tokenizer
 
@@ -17,11 +17,12 @@ def make_tokenizer(folder: Path) -> None:
 
 def make_base(folder: Path) -> None:
     """Train the base model and write base.safetensors: about an hour on one core, resumed if interrupted."""
-    model, tokenizer, state = new_base(), load_tokenizer(folder), folder / "base.state"
-    for step in (bar := tqdm(train_base(model, tokenizer, state), total=RECIPE.steps)):
-        bar.set_postfix(step=step.index, loss=f"{step.loss:.3f}")
+    model, tokenizer = new_base(), load_tokenizer(folder)
+    for step in (bar := tqdm(train_base(model, tokenizer, folder), total=sum(c.steps for c in PHASES))):
+        bar.set_postfix(loss=f"{step.loss:.3f}", lr=f"{step.lr:.1e}")
     print(write_base(model, tokenizer, folder / "base.safetensors"))
-    state.unlink()
+    for state in folder.glob("base.*.state"):
+        state.unlink()
 
 
 RECIPES = {"tokenizer": make_tokenizer, "base": make_base}

@@ -19,7 +19,10 @@ from llama_mini.tokenizer import Tokenizer
 from llama_mini.train import Step, TrainConfig, load_state, make_optimizer, save_state, train
 
 CONFIG = CONFIGS["mini-1m"]
-RECIPE = TrainConfig(steps=8000, lr=4e-3, warmup=0.02, final=0.01, bf16=True)
+PHASES = (  # a long run and a warm restart (Loshchilov & Hutter 2017)
+    TrainConfig(steps=8000, lr=4e-3, warmup=0.02, final=0.01, bf16=True),
+    TrainConfig(steps=2800, lr=2.5e-3, warmup=0.03, final=0.01, bf16=True),
+)
 ROWS, SEED, HELD_OUT = 16, 0, 1_000_003  # no training draws the pages of HELD_OUT
 BATCH = 50  # rows at a time when measuring
 
@@ -42,23 +45,31 @@ def new_base() -> Llama:
     return model
 
 
-def train_base(model: Llama, tokenizer: Tokenizer, state: Path) -> Iterator[Step]:
-    """Train a new base model, or go on from the state file if it exists; yields after every update."""
-    optimizer = make_optimizer(model, RECIPE)
-    start = load_state(state, model, optimizer) if state.exists() else 0
-    data = batches(tokenizer, SEED)
-    for step in train(model, data, loss=next_token_loss, config=RECIPE, optimizer=optimizer, start=start):
-        if step.index % 250 == 0 or step.index == RECIPE.steps:
-            save_state(state, model, optimizer, step.index)
-        yield step
+def train_base(model: Llama, tokenizer: Tokenizer, folder: Path) -> Iterator[Step]:
+    """Train a new base model, or go on from the states in the folder; yields after every update."""
+    for phase, config in enumerate(PHASES):
+        state, optimizer = folder / f"base.{phase}.state", make_optimizer(model, config)
+        start = load_state(state, model, optimizer) if state.exists() else 0
+        data = batches(tokenizer, phase)
+        for step in train(model, data, loss=next_token_loss, config=config, optimizer=optimizer, start=start):
+            if step.index % 250 == 0 or step.index == config.steps:
+                save_state(state, model, optimizer, step.index)
+            yield step
 
 
 def write_base(model: Llama, tokenizer: Tokenizer, path: Path) -> dict[str, float]:
     """Store the model in float16, with its recipe and the figures that the stored file reaches."""
     stored = model.eval().half()
     figures = measure(stored.float(), tokenizer)
-    recipe = {"command": "python -m llama_mini.assets base", "seed": SEED, "rows": ROWS, **asdict(RECIPE)}
-    native.write(stored.half(), path, recipe=recipe | {"torch": torch.__version__, "figures": figures})
+    recipe = {
+        "command": "python -m llama_mini.assets base",
+        "seed": SEED,
+        "rows": ROWS,
+        "phases": [asdict(config) for config in PHASES],
+        "torch": torch.__version__,
+        "figures": figures,
+    }
+    native.write(stored.half(), path, recipe=recipe)
     return figures
 
 

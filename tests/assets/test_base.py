@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from llama_mini import load
-from llama_mini.assets.base import CONFIG, RECIPE, batches, can_be_told, measure
+from llama_mini.assets import base
+from llama_mini.assets.base import CONFIG, PHASES, batches, can_be_told, measure
 from llama_mini.checkpoint import ASSETS, native
 from llama_mini.data import stories
+from llama_mini.train import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def recipe() -> dict:
 
 def test_the_file_tells_how_it_was_made(recipe):
     assert recipe["command"] == "python -m llama_mini.assets base"
-    assert (recipe["steps"], recipe["lr"], recipe["bf16"]) == (RECIPE.steps, RECIPE.lr, RECIPE.bf16)
+    assert [phase["lr"] for phase in recipe["phases"]] == [phase.lr for phase in PHASES]
     assert recipe["figures"].keys() == {"loss", "floor", "excess", "valid"}
 
 
@@ -42,6 +44,20 @@ def test_training_pages_are_a_function_of_seed_and_step(recipe):
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert (first[:, 0] == tokenizer.bos_id).all()
+
+
+def test_training_goes_on_where_it_was_interrupted(monkeypatch, tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "halved").mkdir()
+    monkeypatch.setattr(base, "ROWS", 1)
+    monkeypatch.setattr(base, "PHASES", (TrainConfig(steps=2), TrainConfig(steps=2, lr=1e-4)))
+    tokenizer, whole, halved = load("base")[1], base.new_base(), base.new_base()
+    assert len(list(base.train_base(whole, tokenizer, tmp_path / "whole"))) == 4
+    for _ in zip(range(2), base.train_base(halved, tokenizer, tmp_path / "halved"), strict=False):
+        pass
+    resumed = base.new_base()
+    assert len(list(base.train_base(resumed, tokenizer, tmp_path / "halved"))) == 2
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
 def test_what_can_be_told():
