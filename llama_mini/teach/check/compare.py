@@ -89,7 +89,7 @@ def _sequences(actual: Any, expected: Sequence[Any], rtol: float, atol: float) -
         return f"has {len(actual)} items, expected {len(expected)}"
     for i, (a, b) in enumerate(zip(actual, expected, strict=True)):
         if words := difference(a, b, rtol=rtol, atol=atol):
-            return f"is wrong in item {i}: it {words}"
+            return f"is wrong at index {i}: it {words}"
     return None
 
 

@@ -28,36 +28,16 @@ def _halves(positions: Tensor, head_dim: int, theta: float) -> Tensor:
     return positions[..., None].float() * theta ** (-torch.arange(head_dim // 2) / head_dim)
 
 
-def _per_coordinate(positions: Tensor, head_dim: int, theta: float) -> Tensor:
-    return positions[..., None].float() * theta ** (-torch.arange(head_dim) / head_dim)
+def _reversed(positions: Tensor, head_dim: int, theta: float) -> Tensor:
+    return _angles(positions, head_dim, theta).flip(-1)
+
+
+def _degrees(positions: Tensor, head_dim: int, theta: float) -> Tensor:
+    return _angles(positions, head_dim, theta) * torch.pi / 180
 
 
 def _positions(generator: Generator, end: int, *shape: int) -> Tensor:
     return torch.randint(1, end, shape, generator=generator)
-
-
-rope_angles = Exercise(
-    name="rope_angles",
-    reference=_angles,
-    groups={
-        "shape": lambda g: [(_positions(g, 20, 3, 5), 8, 10_000.0), (_positions(g, 20, 7), 2, 10_000.0)],
-        "values": lambda g: [(_positions(g, 512, 2, 9), 16, 10_000.0)],
-        "another base": lambda g: [(_positions(g, 512, 2, 9), 16, 500_000.0)],
-        "long contexts": lambda g: [(_positions(g, 131_072, 2, 9), 64, 500_000.0)],
-    },
-    wrong={
-        "one frequency": (
-            _one_frequency,
-            "every pair turns equally fast. Pair i turns theta^(-2i/D) as fast as pair 0.",
-        ),
-        "grows": (_grows, "your pairs turn faster and faster. The exponent is negative: theta^(-2i/D)."),
-        "halves": (_halves, "your frequencies fall too slowly. Pair i has exponent -2i/D, not -i/D."),
-        "per coordinate": (
-            _per_coordinate,
-            "you have one angle per coordinate. The two of a pair turn together: D/2 angles.",
-        ),
-    },
-)
 
 
 def _turn(x: Tensor, positions: Tensor, theta: float) -> Tensor:
@@ -92,6 +72,42 @@ def _overwrites(x: Tensor, positions: Tensor, theta: float) -> Tensor:
     return y
 
 
+def _theta_fixed(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    return _turn(x, positions, 10_000.0)
+
+
+def _late(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    return _turn(x, positions + 1, theta)
+
+
+def _no_minus(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    angles = _angles(positions, x.size(-1), theta)[:, :, None]
+    a, b = x.float()[..., 0::2], x.float()[..., 1::2]
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([a * cos + b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+
+
+def _not_woven(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    return rearrange(_turn(x, positions, theta), "b t h (d two) -> b t h (two d)", two=2)
+
+
+def _no_head_axis(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    return _spin(x, _angles(positions, x.size(-1), theta))
+
+
+def _axes_lost(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    return _turn(x, positions, theta).squeeze()
+
+
+def _float32(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    return _turn(x.float(), positions, theta)
+
+
+def _two_types(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    turned = _turn(x.float(), positions, theta)
+    return turned if x.dtype == torch.float32 else turned.bfloat16()
+
+
 def _heads_first(x: Tensor, positions: Tensor, theta: float) -> Tensor:
     return _spin(x, _angles(positions, x.size(-1), theta)[:, None])
 
@@ -104,6 +120,20 @@ def _first_row(x: Tensor, positions: Tensor, theta: float) -> Tensor:
     return _turn(x, positions[:1], theta)
 
 
+def _rounded_positions(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    return _turn(x, positions.to(x.dtype), theta)
+
+
+def _rounded_frequencies(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    freqs = rope_frequencies(x.size(-1), theta).to(x.dtype)
+    return rotate(x, rope_table(positions, freqs.float()))
+
+
+def _low_throughout(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    freqs = rope_frequencies(x.size(-1), theta).to(x.dtype)
+    return _spin(x, (positions[..., None, None].to(x.dtype) * freqs).float())
+
+
 def _half_precision(x: Tensor, positions: Tensor, theta: float) -> Tensor:
     angles = _angles(positions, x.size(-1), theta)[:, :, None].to(x.dtype)
     return _spin(x, angles.float())
@@ -113,22 +143,28 @@ def _heads(
     g: Generator, *shape: int, end: int = 200, theta: float = 1e4, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, float]:
     """x of that shape, positions from 1 to end that differ by row, and theta."""
-    return torch.randn(shape, generator=g).to(dtype), _positions(g, end, *shape[:2]), theta
+    return (torch.randn(shape, generator=g) / 2).to(dtype), _positions(g, end, *shape[:2]), theta
 
 
 rope_turn = Exercise(
     name="rope_turn",
     reference=_turn,
     groups={
-        "heads": lambda g: [
-            _heads(g, 2, 3, 3, 8)
-        ],  # as many heads as words: a wrong broadcast raises nothing
-        "values": lambda g: [_heads(g, 2, 5, 3, 8), _heads(g, 3, 4, 2, 12, theta=500_000.0)],
-        "far from the start": lambda g: [_heads(g, 2, 6, 3, 16, end=4_000)],
-        "bfloat16 in and out": lambda g: [_heads(g, 2, 5, 3, 8, end=4_000, dtype=torch.bfloat16)],
+        # as many rows and heads as words: a wrong broadcast raises nothing
+        "heads": lambda g: [_heads(g, 3, 3, 3, 12, theta=500_000.0)],
+        "values": lambda g: [
+            _heads(g, 2, 5, 3, 8),
+            _heads(g, 3, 4, 2, 12, theta=30_000.0),
+            _heads(g, 1, 1, 1, 6),
+        ],
+        "far from the start": lambda g: [_heads(g, 2, 6, 3, 16, end=4_000, theta=500_000.0)],
+        "low precision": lambda g: [
+            _heads(g, 2, 5, 3, 8, end=4_000, dtype=torch.bfloat16),
+            _heads(g, 2, 5, 3, 8, theta=500_000.0, dtype=torch.float16),
+        ],
     },
     rtol=1e-3,
-    atol=2e-3,  # angles near 4,000 have four decimals in float32
+    atol=2e-3,  # angles near 4,000 have four decimals in float32, cosines in float16 three
     wrong={
         "clockwise": (
             _clockwise,
@@ -142,6 +178,17 @@ rope_turn = Exercise(
             _overwrites,
             "you compute the second of a pair from the first AFTER its turn. Keep the old pair to the end.",
         ),
+        "not woven": (
+            _not_woven,
+            "your pairs come out in halves. torch.stack on a new last axis, then flatten, weaves them.",
+        ),
+        "no head axis": (
+            _no_head_axis,
+            "your angles (B, T, D/2) have no axis for the heads, so rows and words mix: (B, T, 1, D/2).",
+        ),
+        "no minus": (_no_minus, "your pairs do not keep their length. A turn has one minus: a cos - b sin."),
+        "theta": (_theta_fixed, "you turn with theta = 10,000, whatever theta is given."),
+        "late": (_late, "you turn by positions + 1. A word at position 0 does not turn."),
         "one frequency": (
             _spin_by(_one_frequency),
             "every pair turns equally fast. Pair i turns theta^(-2i/D) as fast as pair 0.",
@@ -149,6 +196,14 @@ rope_turn = Exercise(
         "grows": (
             _spin_by(_grows),
             "your pairs turn faster and faster. The exponent is negative: theta^(-2i/D).",
+        ),
+        "reversed": (
+            _spin_by(_reversed),
+            "your first pair turns slowest. Pair 0 turns fastest, one radian a word.",
+        ),
+        "degrees": (
+            _spin_by(_degrees),
+            "you take the angles for degrees. They are radians, as cos and sin want them.",
         ),
         "half the exponent": (
             _spin_by(_halves),
@@ -166,6 +221,24 @@ rope_turn = Exercise(
             _heads_first,
             "head h turns by the position of word h. In (B, T, H, D) the axis of heads comes after T.",
         ),
+        "axes lost": (_axes_lost, "your result loses its axes of length 1. It has the shape of x."),
+        "float32": (_float32, "your result is float32. It has the dtype of x."),
+        "two types": (
+            _two_types,
+            "your result is bfloat16 for a float16 x. It has the dtype of x, whichever that is.",
+        ),
+        "rounded positions": (
+            _rounded_positions,
+            "your positions are rounded to the dtype of x. bfloat16 has no 257: count in float32.",
+        ),
+        "low throughout": (
+            _low_throughout,
+            "you compute in the dtype of x throughout. Positions, frequencies and angles need float32.",
+        ),
+        "rounded frequencies": (
+            _rounded_frequencies,
+            "your frequencies are rounded to the dtype of x. Far from the start that is the wrong angle.",
+        ),
         "half precision": (
             _half_precision,
             "your angles are rounded to the dtype of x. bfloat16 keeps three digits: turn in float32.",
@@ -173,4 +246,4 @@ rope_turn = Exercise(
     },
 )
 
-EXERCISES = [rope_angles, rope_turn]
+EXERCISES = [rope_turn]

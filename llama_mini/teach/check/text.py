@@ -27,5 +27,5 @@ def between(actual: float | Tensor, low: float, high: float, claim: str = "") ->
 
 def _agree(actual: Any, expected: Any, rtol: float, atol: float, claim: str) -> None:
     if words := difference(actual, expected, rtol=rtol, atol=atol):
-        raise CheckFailed(f"{claim}: the first value {words}")
+        raise CheckFailed(f"{claim}: your value {words}")
     print(f"✓ {claim}")

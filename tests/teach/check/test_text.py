@@ -40,7 +40,7 @@ def test_a_check_that_holds_prints_its_claim(capsys):
         (True, 1.0, "is True, expected 1"),
         (2.0, 2.1, "is 2, expected 2.1"),
         ([1, 2], [1, 2, 3], "has 2 items, expected 3"),
-        ([1, [2, 4]], [1, [2, 3]], "is wrong in item 1: it is wrong in item 1: it is 4, expected 3"),
+        ([1, [2, 4]], [1, [2, 3]], "is wrong at index 1: it is wrong at index 1: it is 4, expected 3"),
         ({"a": 1}, {"b": 1}, "has the keys ['a'], expected ['b']"),
         ({"a": 1}, {"a": 2}, "is wrong in 'a': it is 1, expected 2"),
         ("cat", "dog", "is 'cat', expected 'dog'"),
@@ -48,7 +48,7 @@ def test_a_check_that_holds_prints_its_claim(capsys):
     ],
 )
 def test_a_check_that_fails_names_both_values(actual, expected, said):
-    assert words(actual, expected).startswith(f"claim: the first value {said}")
+    assert words(actual, expected).startswith(f"claim: your value {said}")
 
 
 def test_low_precision_is_forgiven_its_rounding_and_no_more():
