@@ -11,6 +11,7 @@ import pytest
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[2]
+USER = re.escape(getpass.getuser())
 CHAPTERS = sorted(ROOT.glob("chapters/*.ipynb"))
 EXECUTED = [*CHAPTERS, *sorted(ROOT.glob("solutions/*/*.ipynb"))]
 EVERY = [*EXECUTED, *sorted(ROOT.glob("exercises/*/*.ipynb"))]
@@ -64,7 +65,7 @@ def test_stores_nothing_of_the_machine_it_ran_on(path: Path):
     assert not [output for output in outputs(book) if output.get("name") == "stderr"]
     for output in outputs(book):
         assert not PATH.search(printed(output)), printed(output)
-        assert not re.search(rf"\b{re.escape(getpass.getuser())}\b", printed(output)), printed(output)
+        assert not re.search(rf"[/\\~]{USER}\b|\b{USER}@", printed(output)), printed(output)
 
 
 @notebooks(EVERY)
