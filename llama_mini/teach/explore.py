@@ -78,7 +78,7 @@ def _start(draw: "Callable[..., Figure]", name: str, values: Sequence[Any]) -> A
 def _knob(widgets: Any, name: str, values: Sequence[Any], start: Any) -> Any:
     look = {
         "description": name.replace("_", " "),
-        "style": {"description_width": "6em"},
+        "style": {"description_width": "8em"},
         "layout": {"width": "30em"},
     }
     if isinstance(values, tuple):
