@@ -121,6 +121,24 @@ def train(
         yield Step(index=index, loss=total / tokens, tokens=tokens, lr=lr, grad_norm=grad_norm)
 
 
+def train_resumably(
+    model: nn.Module,
+    batches: Callable[[int], Batch],
+    *,
+    loss: Loss,
+    config: TrainConfig,
+    state: Path,
+    save_every: int,
+) -> Iterator[Step]:
+    """`train`, from the state file if it exists; it is written every save_every steps and at the end."""
+    optimizer = make_optimizer(model, config)
+    start = load_state(state, model, optimizer) if state.exists() else 0
+    for step in train(model, batches, loss=loss, config=config, optimizer=optimizer, start=start):
+        if step.index % save_every == 0 or step.index == config.steps:
+            save_state(state, model, optimizer, step.index)
+        yield step
+
+
 def accumulate(model: nn.Module, batches: Iterable[Batch], loss: Loss, bf16: bool) -> tuple[float, int]:
     """Add the gradients of every batch's summed loss to the weights' .grad; return the sum and the count."""
     model.train()

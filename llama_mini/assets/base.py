@@ -9,16 +9,15 @@ from pathlib import Path
 from random import Random
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from llama_mini import CONFIGS, Llama, generate
 from llama_mini.checkpoint import native
 from llama_mini.data import stories
-from llama_mini.data.text import IGNORE, pack
+from llama_mini.data.text import pack
 from llama_mini.pretrain.loss import next_token_loss
 from llama_mini.tokenizer import Tokenizer
-from llama_mini.train import Step, TrainConfig, load_state, make_optimizer, save_state, train
+from llama_mini.train import Step, TrainConfig, train_resumably
 
 CONFIG = CONFIGS["mini-1m"]
 PHASES = (
@@ -34,13 +33,15 @@ BATCH = 50  # rows at a time when measuring
 def batches(tokenizer: Tokenizer, phase: int) -> Callable[[int], tuple[Tensor, Tensor]]:
     """The i-th batch of a phase, a function of (phase, i) alone: pages of all kinds, but for SEPARATE."""
 
+    seed = 1_000_000 * (phase + 2)
+
     def pages(i: int) -> tuple[Tensor, Tensor]:
-        texts = (page.text for page in stories.pages(1_000_000 * (phase + 2) + i))
+        texts = (page.text for page in stories.pages(seed + i))
         documents = (tokenizer.encode(text, bos=True, eos=True, special=True) for text in texts)
         return pack(documents, rows=ROWS, length=CONFIG.max_seq_len)
 
     def shortened(i: int) -> tuple[Tensor, Tensor]:
-        tales = islice(stories.pages(1_000_000 * (phase + 2) + i, {"tale": 1.0}), 5 * ROWS)
+        tales = islice(stories.pages(seed + i, stories.TALES), 5 * ROWS)
         return one_a_row([tokenizer.encode(without_middle(t.text), bos=True, eos=True) for t in tales])
 
     return shortened if phase == SEPARATE else pages
@@ -80,21 +81,19 @@ def new_base() -> Llama:
 def train_base(model: Llama, tokenizer: Tokenizer, folder: Path) -> Iterator[Step]:
     """Train a new base model, or go on from the states in the folder; yields after every update."""
     for phase, config in enumerate(PHASES):
-        state, optimizer = folder / f"base.{phase}.state", make_optimizer(model, config)
-        start = load_state(state, model, optimizer) if state.exists() else 0
-        if phase == SEPARATE and start == 0:
+        state = folder / f"base.{phase}.state"
+        if phase == SEPARATE and not state.exists():
             separate(model)
         data = batches(tokenizer, phase)
-        for step in train(model, data, loss=next_token_loss, config=config, optimizer=optimizer, start=start):
-            if step.index % 250 == 0 or step.index == config.steps:
-                save_state(state, model, optimizer, step.index)
-            yield step
+        yield from train_resumably(
+            model, data, loss=next_token_loss, config=config, state=state, save_every=250
+        )
 
 
 def write_base(model: Llama, tokenizer: Tokenizer, path: Path) -> dict[str, float]:
     """Store the model in float16, with its recipe and the figures that the stored file reaches."""
-    stored = model.eval().half()
-    figures = measure(stored.float(), tokenizer)
+    model.eval().half().float()  # the weights that the file will hold
+    figures = measure(model, tokenizer)
     recipe = {
         "command": "python -m llama_mini.assets base",
         "seed": SEED,
@@ -103,7 +102,7 @@ def write_base(model: Llama, tokenizer: Tokenizer, path: Path) -> dict[str, floa
         "torch": torch.__version__,
         "figures": figures,
     }
-    native.write(stored.half(), path, recipe=recipe)
+    native.write(model.half(), path, recipe=recipe)
     return figures
 
 
@@ -117,7 +116,7 @@ def measure(model: Llama, tokenizer: Tokenizer, n: int = 500) -> dict[str, float
     """
     rng = Random(HELD_OUT)
     tales = [stories.sample(rng) for _ in range(n)]
-    losses, tokens = nats(model, tokenizer, [tale.text for tale in tales])
+    losses, tokens = surprise(model, tokenizer, [tale.text for tale in tales])
     floor = -sum(tale.logprob + log(stories.SHARES["tale"]) for tale in tales)
     samples = continuations(model, tokenizer, [tale.text.split()[0] for tale in tales])
     judged = [verdict for text in samples if (verdict := is_valid_tale(text)) is not None]
@@ -126,15 +125,13 @@ def measure(model: Llama, tokenizer: Tokenizer, n: int = 500) -> dict[str, float
 
 
 @torch.inference_mode()
-def nats(model: Llama, tokenizer: Tokenizer, texts: list[str]) -> tuple[float, int]:
+def surprise(model: Llama, tokenizer: Tokenizer, texts: list[str]) -> tuple[float, int]:
     """-log probability of texts, each alone as BOS + tokens + EOS, and the number of tokens predicted."""
     total, count = 0.0, 0
     for start in range(0, len(texts), BATCH):
         documents = [tokenizer.encode(text, bos=True, eos=True) for text in texts[start : start + BATCH]]
-        inputs, targets = one_a_row(documents)
-        logits = model(inputs).flatten(0, 1)
-        total += F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE, reduction="sum").item()
-        count += int((targets != IGNORE).sum())
+        nats, tokens = next_token_loss(model, one_a_row(documents))
+        total, count = total + nats.item(), count + int(tokens)
     return total, count
 
 

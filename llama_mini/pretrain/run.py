@@ -16,7 +16,7 @@ from llama_mini.data.text import random_windows
 from llama_mini.model import Llama
 from llama_mini.pretrain.loss import next_token_loss
 from llama_mini.tokenizer import Tokenizer
-from llama_mini.train import Step, TrainConfig, load_state, make_optimizer, save_state, train
+from llama_mini.train import Step, TrainConfig, train_resumably
 
 
 def pretrain(
@@ -47,15 +47,11 @@ def pretrain(
     check_settings(folder / "run.json", settings | {"text_sha256": digest(stream)})
     torch.manual_seed(seed)
     model = Llama(config).to(device)
-    optimizer = make_optimizer(model, training)
-    state = folder / "state.pt"
-    start = load_state(state, model, optimizer) if state.exists() else 0
     batches = random_windows(stream, rows=rows, length=length, seed=seed)
-    steps = train(model, batches, loss=next_token_loss, config=training, optimizer=optimizer, start=start)
-    for step in steps:
-        if step.index % save_every == 0 or step.index == training.steps:
-            save_state(state, model, optimizer, step.index)
-        yield step
+    state = folder / "state.pt"
+    yield from train_resumably(
+        model, batches, loss=next_token_loss, config=training, state=state, save_every=save_every
+    )
     save(model, folder / "model.safetensors", tokenizer=tokenizer)
 
 

@@ -10,6 +10,7 @@ from llama_mini.assets import base
 from llama_mini.assets.base import CONFIG, PHASES, batches, measure
 from llama_mini.checkpoint import ASSETS, native
 from llama_mini.data import stories
+from llama_mini.data.text import IGNORE
 from llama_mini.train import TrainConfig
 
 
@@ -75,4 +76,4 @@ def test_the_shortened_tales_of_the_second_phase_keep_beginning_and_end():
     inputs, targets = batches(load("base")[1], base.SEPARATE)(0)
     assert len(inputs) == 5 * base.ROWS
     assert inputs.size(1) < 80
-    assert (targets[:, 0] != base.IGNORE).all()
+    assert (targets[:, 0] != IGNORE).all()
