@@ -14,7 +14,8 @@ from torch import Tensor
 from llama_mini import CONFIGS, Llama, generate
 from llama_mini.checkpoint import native
 from llama_mini.data import stories
-from llama_mini.data.text import pack
+from llama_mini.data.text import one_a_row, pack
+from llama_mini.evaluate.perplexity import document_loss
 from llama_mini.pretrain.loss import next_token_loss
 from llama_mini.tokenizer import Tokenizer
 from llama_mini.train import Step, TrainConfig, train_resumably
@@ -51,13 +52,6 @@ def without_middle(text: str) -> str:
     """The first and the last two sentences of a tale, which name its place twice, close together."""
     sentences = re.split(r"(?<=[.?!]) ", text)
     return " ".join(sentences[:2] + sentences[-2:])
-
-
-def one_a_row(documents: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of documents, each alone in its row."""
-    length = max(map(len, documents)) - 1
-    rows = [pack([document], rows=1, length=length) for document in documents]
-    return torch.cat([row[0] for row in rows]), torch.cat([row[1] for row in rows])
 
 
 @torch.no_grad()
@@ -116,23 +110,13 @@ def measure(model: Llama, tokenizer: Tokenizer, n: int = 500) -> dict[str, float
     """
     rng = Random(HELD_OUT)
     tales = [stories.sample(rng) for _ in range(n)]
-    losses, tokens = surprise(model, tokenizer, [tale.text for tale in tales])
+    documents = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in tales]
+    losses, tokens = document_loss(model, documents)
     floor = -sum(tale.logprob + log(stories.SHARES["tale"]) for tale in tales)
     samples = continuations(model, tokenizer, [tale.text.split()[0] for tale in tales])
     judged = [verdict for text in samples if (verdict := is_valid_tale(text)) is not None]
     valid = sum(judged) / len(judged)
     return {"loss": losses / tokens, "floor": floor / tokens, "excess": losses / floor - 1, "valid": valid}
-
-
-@torch.inference_mode()
-def surprise(model: Llama, tokenizer: Tokenizer, texts: list[str]) -> tuple[float, int]:
-    """-log probability of texts, each alone as BOS + tokens + EOS, and the number of tokens predicted."""
-    total, count = 0.0, 0
-    for start in range(0, len(texts), BATCH):
-        documents = [tokenizer.encode(text, bos=True, eos=True) for text in texts[start : start + BATCH]]
-        nats, tokens = next_token_loss(model, one_a_row(documents))
-        total, count = total + nats.item(), count + int(tokens)
-    return total, count
 
 
 def continuations(model: Llama, tokenizer: Tokenizer, openings: list[str]) -> Iterator[str]:

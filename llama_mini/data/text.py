@@ -35,6 +35,13 @@ def pack(documents: Iterable[Sequence[int]], *, rows: int, length: int) -> tuple
     return batch[:, :-1].clamp(min=0), batch[:, 1:].contiguous()
 
 
+def one_a_row(documents: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """One batch of documents given as token ids, each alone in its row; the longest sets the length."""
+    length = max(map(len, documents)) - 1
+    rows = [pack([document], rows=1, length=length) for document in documents]
+    return torch.cat([row[0] for row in rows]), torch.cat([row[1] for row in rows])
+
+
 def random_windows(
     stream: Tensor, *, rows: int, length: int, seed: int
 ) -> Callable[[int], tuple[Tensor, Tensor]]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from llama_mini.data.text import IGNORE, one_a_row
 from llama_mini.model import Llama
 
 
@@ -48,3 +49,20 @@ def stream_loss(model: Llama, tokens: Sequence[int], *, window: int, batch: int 
         batches.append(rest[None])
     losses = [token_losses(model, rows.to(device)) for rows in batches]
     return sum(float(loss.double().sum()) for loss in losses), sum(loss.numel() for loss in losses)
+
+
+@torch.inference_mode()
+def document_loss(
+    model: nn.Module, documents: Sequence[Sequence[int]], *, batch: int = 50
+) -> tuple[float, int]:
+    """Summed loss in nats and the number of tokens scored, over documents of token ids, each read alone.
+
+    The first token of a document, its BOS, is given, not scored; the EOS is. model: (B, T) ids to logits.
+    """
+    total, count = 0.0, 0
+    for start in range(0, len(documents), batch):
+        inputs, targets = one_a_row(documents[start : start + batch])
+        logits = model(inputs).flatten(0, 1).float()  # (B * T, V)
+        total += F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE, reduction="sum").item()
+        count += int((targets != IGNORE).sum())
+    return total, count
