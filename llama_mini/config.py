@@ -133,6 +133,7 @@ CONFIGS: dict[str, Config] = {
     "llama-3.2-3b": _family(_3B, 128256, 131072, rope_theta=5e5, rope_scaling=_X32, tie_embeddings=True),
     "llama-3.3-70b": _family(_70B, 128256, 131072, rope_theta=5e5, rope_scaling=_X8),
     # Laptop sizes: the bundled tokenizer's vocabulary, trainable in front of the reader.
+    "mini-180k": _family((64, 2, 4, 2, 192), 1280, 256, tie_embeddings=True),
     "mini-300k": _family((64, 4, 4, 2, 192), 1280, 256, tie_embeddings=True),
     "mini-1m": _family((128, 6, 4, 2, 352), 1280, 256, tie_embeddings=True),
     "mini-7m": _family((288, 6, 6, 3, 768), 1280, 512),

@@ -1,13 +1,16 @@
-"""Make a bundled file again: `python -m llama_mini.assets tokenizer` or `base`."""
+"""Make a bundled file again: `python -m llama_mini.assets tokenizer`, `base` or `draft`."""
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from llama_mini.assets.base import PHASES, new_base, train_base, write_base
+from llama_mini import Llama
+from llama_mini.assets import base, draft
 from llama_mini.assets.tokenizer import train_tokenizer
 from llama_mini.tokenizer import load_tokenizer
+from llama_mini.train import Step, TrainConfig
 
 
 def make_tokenizer(folder: Path) -> None:
@@ -17,15 +20,26 @@ def make_tokenizer(folder: Path) -> None:
 
 def make_base(folder: Path) -> None:
     """Train the base model and write base.safetensors: about an hour on one core, resumed if interrupted."""
-    model, tokenizer = new_base(), load_tokenizer(folder)
-    for step in (bar := tqdm(train_base(model, tokenizer, folder), total=sum(c.steps for c in PHASES))):
+    model, tokenizer = base.new_base(), load_tokenizer(folder)
+    finish(base.train_base(model, tokenizer, folder), model, folder / "base.safetensors", base.PHASES)
+
+
+def make_draft(folder: Path) -> None:
+    """Train the draft model and write draft.safetensors: about a quarter of an hour on one core."""
+    model, tokenizer = draft.new_draft(), load_tokenizer(folder)
+    finish(draft.train_draft(model, tokenizer, folder), model, folder / "draft.safetensors", [draft.TRAINING])
+
+
+def finish(steps: Iterator[Step], model: Llama, path: Path, phases: Sequence[TrainConfig]) -> None:
+    """Take all steps behind a bar, write the model with its figures, and remove the states of its run."""
+    for step in (bar := tqdm(steps, total=sum(config.steps for config in phases))):
         bar.set_postfix(loss=f"{step.loss:.3f}", lr=f"{step.lr:.1e}")
-    print(write_base(model, tokenizer, folder / "base.safetensors"))
-    for state in folder.glob("base.*.state"):
+    print(base.write(model, load_tokenizer(path.parent), path, phases))
+    for state in path.parent.glob(f"{path.stem}.*state"):
         state.unlink()
 
 
-RECIPES = {"tokenizer": make_tokenizer, "base": make_base}
+RECIPES = {"tokenizer": make_tokenizer, "base": make_base, "draft": make_draft}
 
 
 def main() -> None:

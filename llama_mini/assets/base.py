@@ -1,7 +1,7 @@
 """The recipe of the bundled base model, and the figures it is held to."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from math import log
@@ -33,19 +33,24 @@ BATCH = 50  # rows at a time when measuring
 
 def batches(tokenizer: Tokenizer, phase: int) -> Callable[[int], tuple[Tensor, Tensor]]:
     """The i-th batch of a phase, a function of (phase, i) alone: pages of all kinds, but for SEPARATE."""
-
     seed = 1_000_000 * (phase + 2)
-
-    def pages(i: int) -> tuple[Tensor, Tensor]:
-        texts = (page.text for page in stories.pages(seed + i))
-        documents = (tokenizer.encode(text, bos=True, eos=True, special=True) for text in texts)
-        return pack(documents, rows=ROWS, length=CONFIG.max_seq_len)
 
     def shortened(i: int) -> tuple[Tensor, Tensor]:
         tales = islice(stories.pages(seed + i, stories.TALES), 5 * ROWS)
         return one_a_row([tokenizer.encode(without_middle(t.text), bos=True, eos=True) for t in tales])
 
-    return shortened if phase == SEPARATE else pages
+    return shortened if phase == SEPARATE else page_batches(tokenizer, seed)
+
+
+def page_batches(tokenizer: Tokenizer, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """The function from i to the i-th batch of pages of all kinds, which depends on seed + i alone."""
+
+    def batch(i: int) -> tuple[Tensor, Tensor]:
+        texts = (page.text for page in stories.pages(seed + i))
+        documents = (tokenizer.encode(text, bos=True, eos=True, special=True) for text in texts)
+        return pack(documents, rows=ROWS, length=CONFIG.max_seq_len)
+
+    return batch
 
 
 def without_middle(text: str) -> str:
@@ -84,15 +89,15 @@ def train_base(model: Llama, tokenizer: Tokenizer, folder: Path) -> Iterator[Ste
         )
 
 
-def write_base(model: Llama, tokenizer: Tokenizer, path: Path) -> dict[str, float]:
-    """Store the model in float16, with its recipe and the figures that the stored file reaches."""
+def write(model: Llama, tokenizer: Tokenizer, path: Path, phases: Sequence[TrainConfig]) -> dict[str, float]:
+    """Store a model in float16, with its recipe and the figures that the stored file reaches."""
     model.eval().half().float()  # the weights that the file will hold
     figures = measure(model, tokenizer)
     recipe = {
-        "command": "python -m llama_mini.assets base",
+        "command": f"python -m llama_mini.assets {path.stem}",
         "seed": SEED,
         "rows": ROWS,
-        "phases": [asdict(config) for config in PHASES],
+        "phases": [asdict(config) for config in phases],
         "torch": torch.__version__,
         "figures": figures,
     }
