@@ -27,6 +27,7 @@ exercises: $(READY) ## cut exercises/ out of solutions/
 
 book: $(READY)  ## execute every chapter and solution again, in place
 	$(BIN)/python -m llama_mini.teach.map chapters/map.svg
+	$(BIN)/python -m llama_mini.teach.glossary chapters/glossary.toml chapters/glossary.md
 	OMP_NUM_THREADS=1 $(BIN)/python tests/book/execute.py
 
 bench: $(READY) ## measure speed against what a user would pick instead

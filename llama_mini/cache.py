@@ -5,6 +5,7 @@ places. Eager decoding passes `cache.upto(end)` and pays for what it sees; a com
 cache, whose shape never changes, so it compiles once. B rows, T new tokens, S places, G heads, D head width.
 """
 
+from collections.abc import Sequence
 from copy import copy
 
 import torch
@@ -52,6 +53,11 @@ class KVCache:
         self.keys[layer][self.rows, positions] = keys
         self.values[layer][self.rows, positions] = values
         return self.keys[layer], self.values[layer]
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        """Let row i hold what row rows[i] held: how a beam search goes on from its best rows."""
+        for memory in (*self.keys, *self.values):
+            memory.copy_(memory[list(rows)])
 
     def mask(self, positions: Tensor) -> Tensor:
         """Where tokens at positions (B or 1, T) may look: their own place and before, bool (B or 1, T, S)."""

@@ -1,5 +1,6 @@
 """From logits to text: choose the next token, again and again, with a cache. Shapes: B rows, V vocabulary."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -166,3 +167,66 @@ def generate(
     steps = stream(model, prompts, sampling, max_new_tokens=max_new_tokens, stop=stop, generator=generator)
     rows = zip(*steps, strict=True)
     return [[token for token in row if token is not None] for row in rows] or [[] for _ in prompts]
+
+
+@torch.inference_mode()
+def beam(
+    model: Llama,
+    prompt: Sequence[int],
+    *,
+    width: int,
+    max_new_tokens: int,
+    stop: Collection[int] = (),
+    length_penalty: float = 1.0,
+) -> list[tuple[list[int], float]]:
+    """What beam search finds, best first: the new tokens without the stop token, and their score.
+
+    At every step each of the `width` kept rows is continued by every token, and the likeliest `width` of the
+    results are kept; those that stop are set aside. The score is the log-probability in nats, that of the
+    stop token included, over the number of tokens to the power of length_penalty (1: the mean; 0: long
+    answers lose). Answers that reached max_new_tokens have not stopped. Errors as in `stream`.
+    """
+    check_prompts(model, [prompt], max_new_tokens)
+    if width < 1 or not 0 <= length_penalty <= 1:
+        raise ValueError(f"width={width} must be at least 1, length_penalty={length_penalty} from 0 to 1")
+    weight, size = model.tok_embeddings.weight, len(prompt) + max_new_tokens
+    cache = KVCache(model.config, batch=width, size=size, device=weight.device, dtype=weight.dtype)
+    features, positions = prefill(model, [prompt] * width, cache)
+    rows: list[list[int]] = [[] for _ in range(width)]
+    totals = [0.0] + [-math.inf] * (width - 1)  # the rows start alike: let one of them count
+    done: list[tuple[list[int], float]] = []
+    for step in range(max_new_tokens):
+        ends, kept = branch(model.head(features), totals, stop)
+        done += [(rows[parent], total / (step + 1) ** length_penalty) for total, parent in ends]
+        done = sorted(done, key=lambda answer: -answer[1])[:width]
+        totals, parents, tokens = map(list, zip(*kept, strict=True))
+        rows = [[*rows[parent], token] for parent, token in zip(parents, tokens, strict=True)]
+        hope = totals[0] / max_new_tokens**length_penalty  # a row only loses, but may spread it over more
+        if (len(done) == width and hope <= done[-1][1]) or step + 1 == max_new_tokens:
+            break
+        cache.reorder(parents)
+        inputs = torch.tensor(tokens, device=weight.device)[:, None]
+        visible = cache.upto(len(prompt) + step + 1)
+        features = model.features(inputs, positions=positions[:, None] + step, cache=visible)[:, -1]
+    done += [(row, total / len(row) ** length_penalty) for row, total in zip(rows, totals, strict=True)]
+    return sorted(done, key=lambda answer: -answer[1])[:width]
+
+
+def branch(
+    logits: Tensor, totals: Sequence[float], stop: Collection[int]
+) -> tuple[list[tuple[float, int]], list[tuple[float, int, int]]]:
+    """The likeliest ways on from the rows of a beam, from logits (width, V) and their totals so far.
+
+    Returns those that stop, (total, row), and those that go on, (total, row, token), best first.
+    """
+    width, vocab_size = logits.shape
+    scores = torch.log_softmax(logits.float(), -1) + torch.tensor(totals, device=logits.device)[:, None]
+    best = scores.flatten().topk(min(width * (1 + len(stop)), width * vocab_size))
+    ends, kept = [], []
+    for total, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        row, token = divmod(place, vocab_size)
+        if token not in stop:
+            kept.append((total, row, token))
+        elif total > -math.inf:
+            ends.append((total, row))
+    return ends, kept[:width]

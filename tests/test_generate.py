@@ -1,21 +1,27 @@
 """Choosing tokens: filters, determinism, ragged batches, borders."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from llama_mini import Config, Llama, generate, stream
-from llama_mini.generate import Sampling, choose, penalize, probabilities, sample
+from llama_mini.generate import Sampling, beam, choose, penalize, probabilities, sample
 
 TINY = Config(dim=32, n_layers=2, n_heads=4, n_kv_heads=1, ffn_dim=48, vocab_size=61, max_seq_len=40)
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [8], [9, 10, 11]]
 
 
-@pytest.fixture(scope="module")
-def model() -> Llama:
+def model_of(vocab_size: int) -> Llama:
     torch.manual_seed(0)
-    model = Llama(TINY).eval()
+    model = Llama(replace(TINY, vocab_size=vocab_size)).eval()
     model.output.weight.data.mul_(20)  # a model with opinions
     return model
+
+
+@pytest.fixture(scope="module")
+def model() -> Llama:
+    return model_of(TINY.vocab_size)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -139,3 +145,52 @@ def test_sampling_does_not_touch_the_global_generator(model):
     torch.manual_seed(5)
     generate(model, PROMPTS, max_new_tokens=3, generator=seeded())
     assert torch.equal(torch.rand(3), expected)
+
+
+def every_answer(model: Llama, prompt: list[int], stop: int, length: int) -> dict[tuple[int, ...], float]:
+    """The log-probability of every answer of at most `length` tokens, the stop token left out of its key."""
+    answers: dict[tuple[int, ...], float] = {}
+    running: dict[tuple[int, ...], float] = {(): 0.0}
+    for _ in range(length):
+        logits = [model(torch.tensor([[*prompt, *row]]))[0, -1] for row in running]
+        ways = zip(running.items(), logits, strict=True)
+        grown = {
+            (*r, t): total + p for (r, total), z in ways for t, p in enumerate(z.log_softmax(-1).tolist())
+        }
+        answers |= {row[:-1]: total for row, total in grown.items() if row[-1] == stop}
+        running = {row: total for row, total in grown.items() if row[-1] != stop}
+    return answers | running
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0])
+def test_a_wide_beam_finds_the_best_of_all_answers(length_penalty):
+    model, prompt, stop, length = model_of(5), [1, 2], 3, 3
+    answers = every_answer(model, prompt, stop, length)
+    scores = {row: total / min(len(row) + 1, length) ** length_penalty for row, total in answers.items()}
+    best = sorted(scores, key=scores.__getitem__, reverse=True)[:5]
+    found = beam(model, prompt, width=100, max_new_tokens=length, stop={stop}, length_penalty=length_penalty)
+    assert [tuple(row) for row, _ in found[:5]] == best
+    assert [score for _, score in found[:5]] == pytest.approx([scores[row] for row in best], abs=1e-4)
+
+
+def test_a_beam_of_one_is_greedy():
+    model, prompt = model_of(50), [1, 2, 3]
+    greedy = generate(model, [prompt], Sampling(temperature=0), max_new_tokens=12)[0]
+    assert beam(model, prompt, width=1, max_new_tokens=12)[0][0] == greedy
+
+
+def test_a_wider_beam_reorders_its_cache():
+    model, prompt = model_of(50), [1, 2, 3]
+    for tokens, score in beam(model, prompt, width=4, max_new_tokens=9):
+        logprobs = model(torch.tensor([prompt + tokens])).log_softmax(-1)[0, 2:-1]
+        true = logprobs[torch.arange(9), tokens].mean().item()
+        assert score == pytest.approx(true, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"width": 0}, "width=0"), ({"width": 2, "length_penalty": 2}, "=2")]
+)
+def test_a_beam_that_cannot_be_is_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        beam(model_of(5), [1], max_new_tokens=3, **settings)

@@ -1,6 +1,6 @@
 """The recipe of the bundled draft model: what the base model learns, in a seventh of its size.
 
-It guesses for the base model in speculative decoding (chapter 12), and reads the same pages in the same tokens.
+It guesses for the base model in speculative decoding (chapter 12), and reads the same pages and tokens.
 """
 
 from collections.abc import Iterator
