@@ -5,6 +5,7 @@ python -m llama_mini.teach.map FILE.svg draws it unlit, as the README shows it.
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,8 +80,16 @@ def built(folder: Path) -> set[int]:
     return chapters
 
 
-def draw_map(lit: set[int]) -> "Figure":
-    """The model on the left, its life on the right; a part is filled when one of its chapters is in `lit`."""
+def written(folder: Path) -> dict[int, str]:
+    """The chapters in `folder`: number to file name."""
+    return {int(path.name[:2]): path.name for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+
+
+def draw_map(lit: set[int], files: Mapping[int, str]) -> "Figure":
+    """The model on the left, its life on the right; a part is filled when one of its chapters is in `lit`.
+
+    In a page that draws the SVG itself, each part links to the first of its chapters that `files` has.
+    """
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8.2, 8.8))
@@ -90,7 +99,8 @@ def draw_map(lit: set[int]) -> "Figure":
     axes.text(7.1, 8.35, "a block, repeated", ha="right", va="top", fontsize=9, color=figures.GREY)
     draw_roads(axes)
     for part in (*MODEL, *LIFE):
-        draw_part(axes, part, bool(lit.intersection(part.chapters)))
+        link = next((files[chapter] for chapter in part.chapters if chapter in files), None)
+        draw_part(axes, part, bool(lit.intersection(part.chapters)), link)
     axes.text(STREAM, -0.1, '"The little goat was"', ha="center", fontsize=10, style="italic")
     axes.text(STREAM, 13.15, '"hungry"', ha="center", fontsize=10, style="italic")
     axes.text(LIFE_X, 13.15, "the life of the model", ha="center", fontsize=10)
@@ -111,13 +121,14 @@ def draw_roads(axes: "Axes") -> None:
     axes.annotate("", (LIFE_X, 13.0), (LIFE_X, 0.9), arrowprops=arrow, zorder=1)
 
 
-def draw_part(axes: "Axes", part: Part, lit: bool) -> None:
-    """One box: its name, and its first and last chapter."""
+def draw_part(axes: "Axes", part: Part, lit: bool, link: str | None) -> None:
+    """One box: its name, its first and last chapter, and a link to one of them."""
     from matplotlib.patches import FancyBboxPatch
 
     corner, shape = (part.x - part.width / 2, part.y - 0.31), "round,pad=0.02,rounding_size=0.12"
     fill, ink = (figures.BLUE, PAPER) if lit else (PAPER, INK)
     box = FancyBboxPatch(corner, part.width, 0.62, boxstyle=shape, fc=fill, ec=figures.BLUE, lw=1.2, zorder=2)
+    box.set_url(link)
     axes.add_patch(box)
     first, last = part.chapters[0], part.chapters[-1]
     joint = "–" if last - first == len(part.chapters) - 1 else ", "
@@ -127,4 +138,5 @@ def draw_part(axes: "Axes", part: Part, lit: bool) -> None:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(figures.svg(draw_map(set()), ALT), encoding="utf-8")
+    target = Path(sys.argv[1])
+    target.write_text(figures.svg(draw_map(set(), written(target.parent)), ALT), encoding="utf-8")
