@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness, and in grey
@@ -42,6 +43,21 @@ def style() -> None:
             "lines.linewidth": 1.8,
         }
     )
+
+
+def yardsticks(
+    ax: "Axes", *, floor: float | None = 0.46, bigram: float | None = 2.02, uniform: float | None = 7.15
+) -> None:
+    """Draw the lines that every plot of a loss carries, in nats per token (chapter 02); None leaves one out.
+
+    The values given are those of plain tales under the bundled tokenizer.
+    """
+    marks = {"clueless, ln V": (uniform, ":"), "bigram": (bigram, "-."), "floor": (floor, "--")}
+    for name, (nats, line) in marks.items():
+        if nats is not None:
+            ax.axhline(nats, color=GREY, linestyle=line, linewidth=1.2, zorder=1)
+            place = {"xytext": (-3, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8}
+            ax.annotate(name, (1, nats), xycoords=ax.get_yaxis_transform(), color=GREY, **place)
 
 
 def show(figure: "Figure", alt: str) -> None:

@@ -2,7 +2,7 @@
 
 import difflib
 
-from llama_mini.teach.check import rope
+from llama_mini.teach.check import attention, gqa, norm, rope, tokenizer, whole
 from llama_mini.teach.check.exercise import Exercise, Mistake
 from llama_mini.teach.check.text import between, close, equal
 
@@ -11,7 +11,11 @@ __all__ = ["Exercise", "Mistake", "between", "close", "equal", "exercises"]
 
 def exercises() -> dict[str, Exercise]:
     """Every practice exercise of the book by name; a chapter adds its module of definitions here."""
-    return {exercise.name: exercise for chapter in (rope,) for exercise in chapter.EXERCISES}
+    return {
+        exercise.name: exercise
+        for chapter in (attention, gqa, norm, rope, tokenizer, whole)
+        for exercise in chapter.EXERCISES
+    }
 
 
 def __getattr__(name: str) -> Exercise:
