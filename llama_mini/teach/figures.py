@@ -56,8 +56,8 @@ def yardsticks(
     for name, (nats, line) in marks.items():
         if nats is not None:
             ax.axhline(nats, color=GREY, linestyle=line, linewidth=1.2, zorder=1)
-            place = {"xytext": (-3, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8}
-            ax.annotate(name, (1, nats), xycoords=ax.get_yaxis_transform(), color=GREY, **place)
+            at = ax.get_yaxis_transform()
+            ax.text(0.99, nats, name, transform=at, color=GREY, ha="right", va="bottom", fontsize=8)
 
 
 def show(figure: "Figure", alt: str) -> None:

@@ -5,9 +5,14 @@ import re
 import subprocess
 import sys
 from itertools import pairwise
+from math import log
+from random import Random
 
 import pytest
+import torch
 
+from llama_mini import load
+from llama_mini.data import stories
 from llama_mini.teach import figures
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
@@ -78,6 +83,35 @@ def test_rasterized_artists_fit(figure):
     x = [i % 997 for i in range(20_000)]
     figure.axes[0].plot(x, range(20_000), "o", rasterized=True)
     assert len(figures.svg(figure, alt="dots")) < figures.LIMIT
+
+
+def pair_counts(tokenizer, tales):
+    """How often each pair of tokens stands in the tales: (V * V), the pair (a, b) at a * V + b."""
+    docs = [torch.tensor(tokenizer.encode(tale.text, bos=True, eos=True)) for tale in tales]
+    pairs = torch.cat([ids[:-1] * 1280 + ids[1:] for ids in docs])
+    return torch.bincount(pairs, minlength=1280**2)
+
+
+def test_yardsticks_draw_the_lines_that_are_asked_for(figure):
+    [axes] = figure.axes
+    figures.yardsticks(axes, floor=0.5, uniform=None)
+    assert [line.get_ydata()[0] for line in axes.lines[1:]] == [2.02, 0.5]
+    assert [text.get_text() for text in axes.texts] == ["bigram", "floor"]
+
+
+def test_yardsticks_are_those_of_plain_tales_under_the_bundled_tokenizer(figure):
+    tokenizer = load("base")[1]
+    read, unread = (
+        [stories.sample(rng) for _ in range(n)] for rng, n in ((Random(2), 2000), (Random(3), 200))
+    )
+    counts, judged = (pair_counts(tokenizer, tales) for tales in (read, unread))
+    smoothed = counts.view(1280, 1280) + 0.001
+    nats = -(smoothed / smoothed.sum(-1, keepdim=True)).log()
+    bigram = (nats.flatten() * judged).sum() / judged.sum()
+    [axes] = figure.axes
+    figures.yardsticks(axes)
+    drawn = [line.get_ydata()[0] for line in axes.lines[1:]]
+    assert drawn == pytest.approx([log(1280), bigram.item(), stories.floor(unread, tokenizer)], abs=0.02)
 
 
 def test_colours_differ_in_grey():
