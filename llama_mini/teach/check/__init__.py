@@ -2,7 +2,18 @@
 
 import difflib
 
-from llama_mini.teach.check import attention, cache, gqa, next_word, norm, rope, swiglu, tokenizer, whole
+from llama_mini.teach.check import (
+    attention,
+    cache,
+    gqa,
+    next_word,
+    norm,
+    rope,
+    swiglu,
+    tiles,
+    tokenizer,
+    whole,
+)
 from llama_mini.teach.check.exercise import Exercise, Mistake
 from llama_mini.teach.check.text import between, close, equal
 
@@ -13,7 +24,7 @@ def exercises() -> dict[str, Exercise]:
     """Every practice exercise of the book by name; a chapter adds its module of definitions here."""
     return {
         exercise.name: exercise
-        for chapter in (attention, cache, gqa, next_word, norm, rope, swiglu, tokenizer, whole)
+        for chapter in (attention, cache, gqa, next_word, norm, rope, swiglu, tiles, tokenizer, whole)
         for exercise in chapter.EXERCISES
     }
 

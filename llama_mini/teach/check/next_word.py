@@ -189,7 +189,7 @@ summed_nats = Exercise(
         ),
         "clamped": (
             _clamped,
-            "you keep probabilities from 0 by force, and cut large surprises off. log_softmax never needs that.",
+            "you keep probabilities above 0 by force and cut large surprises off. Use log_softmax.",
         ),
         "shifted": (
             _shifted,

@@ -88,7 +88,10 @@ swiglu_layer = Exercise(
             "you apply SiLU after the product. It goes on w1 x alone, before the product.",
         ),
         "both": (_on_both, "you apply SiLU on both sides. What passes, w3 x, stays straight."),
-        "at the end": (_at_the_end, "you apply SiLU to the result of w2. It goes on w1 x, before the product."),
+        "at the end": (
+            _at_the_end,
+            "you apply SiLU behind w2. It goes on w1 x, before the product.",
+        ),
         "relu": (_gated(F.relu), "your gate is ReLU. That is ReGLU; SwiGLU has SiLU there."),
         "gelu": (_gated(F.gelu), "your gate is GELU. That is GEGLU; SwiGLU has SiLU there."),
         "softmax": (

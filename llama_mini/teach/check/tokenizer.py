@@ -130,7 +130,14 @@ bpe_learn = Exercise(
     name="bpe_learn",
     reference=_right,
     groups={
-        "one merge": lambda g: [(_words(g, "abcde", 20, 6), 1) for _ in range(4)],
+        "one merge": lambda g: [
+            ({"deaab": 4, "acc": 4, "bec": 2}, 1),  # every rule for ties chooses another pair
+            (
+                {"ca": 4, "dac": 4, "aed": 3, "ebb": 3, "eddde": 4, "ae": 3, "cdaad": 2},
+                1,
+            ),  # every way to count
+            (_words(g, "abcde", 20, 6), 1),
+        ],
         "ties": lambda g: [
             (dict.fromkeys(_words(g, string.ascii_lowercase, 60, 6), 1), 25),
             ({"mississippi": 1}, 3),
