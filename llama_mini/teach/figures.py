@@ -57,7 +57,7 @@ def yardsticks(
         if nats is not None:
             ax.axhline(nats, color=GREY, linestyle=line, linewidth=1.2, zorder=1)
             at = ax.get_yaxis_transform()
-            ax.text(0.99, nats, name, transform=at, color=GREY, ha="right", va="bottom", fontsize=8)
+            ax.annotate(name, (1, nats), (-3, 3), at, "offset points", ha="right", color=GREY, fontsize=8)
 
 
 def show(figure: "Figure", alt: str) -> None:

@@ -98,7 +98,7 @@ def test_any_bytes_come_back(tokenizer):
         b"\xff\xfe",
         "😀".encode()[:3],
         TALE.encode(),
-        *(rng.randbytes(50) for _ in range(200)),
+        *(rng.randbytes(50) for _ in range(1000)),
     ]:
         assert tokenizer.decode_bytes(tokenizer.encode(raw)) == raw
 
@@ -152,6 +152,18 @@ def test_a_stream_never_shows_half_a_character(tokenizer):
     assert not any("\ufffd" in piece for piece in pieces)
     broken = tokenizer.encode("😀")[:2]
     assert "".join(tokenizer.stream_decode(broken)) == tokenizer.decode(broken) == "\ufffd"
+
+
+def test_ids_of_whole_texts_equal_the_library(tokenizer, real_data):
+    tiktoken = pytest.importorskip("tiktoken")
+    library = tiktoken.Encoding(
+        "ours", pat_str=tokenizer.pattern, mergeable_ranks=tokenizer.ranks, special_tokens={}
+    )
+    for name in ("text/tinyshakespeare.txt", "text/tang_poems.json"):
+        text = real_data(name).read_text(encoding="utf-8")
+        ids = tokenizer.encode(text)
+        assert ids == library.encode(text)
+        assert tokenizer.decode(ids) == text
 
 
 def test_saving_and_loading_changes_nothing(tokenizer, tmp_path):

@@ -9,6 +9,7 @@ from llama_mini.teach.check import (
     next_word,
     norm,
     rope,
+    sampling,
     swiglu,
     tiles,
     tokenizer,
@@ -24,7 +25,19 @@ def exercises() -> dict[str, Exercise]:
     """Every practice exercise of the book by name; a chapter adds its module of definitions here."""
     return {
         exercise.name: exercise
-        for chapter in (attention, cache, gqa, next_word, norm, rope, swiglu, tiles, tokenizer, whole)
+        for chapter in (
+            attention,
+            cache,
+            gqa,
+            next_word,
+            norm,
+            rope,
+            sampling,
+            swiglu,
+            tiles,
+            tokenizer,
+            whole,
+        )
         for exercise in chapter.EXERCISES
     }
 
