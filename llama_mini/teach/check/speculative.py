@@ -33,7 +33,7 @@ def _judge(
     extra: int = 0,
     late: int = 0,
 ) -> tuple[int, Tensor]:
-    """How many of K guesses are kept, and the distribution (V) of the token after them; or one with a fault."""
+    """How many of K guesses are kept, and the distribution (V) of the next token; or one with a fault."""
     for i, guess in enumerate(guesses):
         if not keep(target[i], draft[i], guess, uniforms[0 if same else i]):
             return i + extra, rest(target[i + late], draft[i], guess)
@@ -105,7 +105,7 @@ judge_guesses = Exercise(
         ),
         "no chance": (
             partial(_judge, keep=lambda p, q, x, u: p[x] >= q[x]),
-            "you refuse whenever p is less than q. Such a guess still has a chance, p / q: compare it with u.",
+            "you refuse whenever p is less than q. Such a guess still has a chance: compare u with p / q.",
         ),
         "likeliest": (
             partial(_judge, keep=lambda p, q, x, u: int(p.argmax()) == x),
@@ -113,7 +113,7 @@ judge_guesses = Exercise(
         ),
         "from the target": (
             partial(_judge, rest=lambda p, q, x: p),
-            "after a refusal you draw from the target. Draw only what is missing: p - q where it is positive.",
+            "after a refusal you draw from the target. Draw what is missing: p - q where it is positive.",
         ),
         "not scaled": (
             partial(_judge, rest=lambda p, q, x: (p - q).clamp(min=0)),
@@ -150,15 +150,15 @@ judge_guesses = Exercise(
         ),
         "last opinion": (
             partial(_judge, after=lambda target, draft: target[-2]),
-            "with all K guesses kept you take the target's opinion at the last guess. The one after it is next.",
+            "with all K guesses kept the next token comes from the target's last row, the one after them.",
         ),
         "missing at the end": (
             partial(_judge, after=lambda target, draft: _missing(target[-1], draft[-1], 0)),
-            "with all guesses kept nobody guessed the next token: it comes from the target's last row as it is.",
+            "with all K kept, nobody guessed the next token: take the target's last row as it is.",
         ),
         "all counted": (
             _all_counted,
-            "you count guesses after a refused one. They continue a text that is not there: stop at the first.",
+            "you count guesses after a refused one. They follow a word that is not there: stop at the first.",
         ),
         "one uniform": (
             partial(_judge, same=True),
