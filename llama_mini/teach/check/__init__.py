@@ -1,49 +1,24 @@
 """`check.equal` and its kin for the text of a chapter, `check.<exercise>(answer)` for its exercises."""
 
 import difflib
+from importlib import import_module
 
-from llama_mini.teach.check import (
-    attention,
-    cache,
-    family,
-    gqa,
-    next_word,
-    norm,
-    rope,
-    sampling,
-    speculative,
-    swiglu,
-    tiles,
-    tokenizer,
-    whole,
-)
 from llama_mini.teach.check.exercise import Exercise, Mistake
 from llama_mini.teach.check.text import between, close, equal
 
 __all__ = ["Exercise", "Mistake", "between", "close", "equal", "exercises"]
 
 
+CHAPTERS = (
+    "family", "next_word", "tokenizer", "norm", "attention", "rope", "swiglu", "gqa", "whole", "cache",
+    "sampling", "speculative", "tiles",
+)  # fmt: skip
+
+
 def exercises() -> dict[str, Exercise]:
-    """Every practice exercise of the book by name; a chapter adds its module of definitions here."""
-    return {
-        exercise.name: exercise
-        for chapter in (
-            attention,
-            cache,
-            family,
-            gqa,
-            next_word,
-            norm,
-            rope,
-            sampling,
-            speculative,
-            swiglu,
-            tiles,
-            tokenizer,
-            whole,
-        )
-        for exercise in chapter.EXERCISES
-    }
+    """Every practice exercise of the book by name; a chapter adds its module of definitions to CHAPTERS."""
+    modules = [import_module(f"{__name__}.{chapter}") for chapter in CHAPTERS]
+    return {exercise.name: exercise for module in modules for exercise in module.EXERCISES}
 
 
 def __getattr__(name: str) -> Exercise:

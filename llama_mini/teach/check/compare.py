@@ -44,6 +44,8 @@ def show(value: Any) -> str:
         return str(value)
     if isinstance(value, str):
         return repr(value if len(value) <= 60 else value[:57] + "...")
+    if isinstance(value, bytes):
+        return repr(value if len(value) <= 60 else value[:57] + b"...")
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 

@@ -46,6 +46,15 @@ def _all_counted(target: Tensor, draft: Tensor, guesses: list[int], uniforms: Te
     return kept, _missing(target[kept], draft[kept], 0) if kept < len(guesses) else target[-1]
 
 
+def _last_row(target: Tensor, draft: Tensor, guesses: list[int], uniforms: Tensor) -> tuple[int, Tensor]:
+    return _judge(target, draft, guesses, uniforms)[0], target[-1]
+
+
+def _first_row(target: Tensor, draft: Tensor, guesses: list[int], uniforms: Tensor) -> tuple[int, Tensor]:
+    kept, rest = _judge(target, draft, guesses, uniforms)
+    return kept, rest if kept == len(guesses) else _missing(target[0], draft[0], 0)
+
+
 def _struck_out(p: Tensor, q: Tensor, guess: int) -> Tensor:
     return _scaled(p.index_fill(0, torch.tensor(guess), 0.0))
 
@@ -56,8 +65,9 @@ def _each_round(answer: Any, *rounds: Tensor) -> dict[str, list[Any]]:
     kept, rests = [], []
     for p, q, xs, us in zip(target, draft, guesses.tolist(), uniforms, strict=True):
         result = call(answer, p, q, xs, us)
-        if not isinstance(result, list | tuple) or len(result) != 2 or not isinstance(result[1], Tensor):
-            raise Mistake("your function must return two things: a number, and a distribution (V)")
+        pair = isinstance(result, list | tuple) and len(result) == 2
+        if not pair or isinstance(result[0], list | tuple) or not isinstance(result[1], Tensor):
+            raise Mistake("your function must return two things: how many are kept, and a distribution (V)")
         kept.append(int(result[0]))
         rests.append(result[1])
     return {"kept": kept, "distribution": rests}
@@ -167,6 +177,20 @@ judge_guesses = Exercise(
         "one too many": (
             partial(_judge, extra=1),
             "you count the refused guess as kept.",
+        ),
+        "last row": (
+            _last_row,
+            "after a refusal you take the target's last row. It is about another text: row i counts.",
+        ),
+        "first row": (
+            _first_row,
+            "you draw the replacement from what row 0 is missing. Take the row of the refused guess.",
+        ),
+        "later rows": (
+            lambda target, draft, guesses, uniforms: _judge(
+                torch.cat([target[1:], target[-1:]]), draft, guesses, uniforms
+            ),
+            "you judge each guess by the target's next row. Row i is its opinion about guess i.",
         ),
         "row after": (
             partial(_judge, late=1),
