@@ -51,11 +51,12 @@ def test_two_processes_draw_the_same_bytes():
 
 @pytest.fixture
 def figure():
-    figures.style()
-    fig, axes = pyplot.subplots()
-    axes.plot([1, 2, 3])
-    yield fig
-    pyplot.close(fig)
+    with pyplot.rc_context():  # the style is for this test, not for those after it
+        figures.style()
+        fig, axes = pyplot.subplots()
+        axes.plot([1, 2, 3])
+        yield fig
+        pyplot.close(fig)
 
 
 def test_show_displays_svg_and_alt_text_and_closes_the_figure(figure, monkeypatch):
