@@ -35,7 +35,7 @@ bench: $(READY) ## measure speed against what a user would pick instead
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -c constraints.txt -e '.[book,grade,test,cli]'
+	$(BIN)/pip install -c constraints.txt -e '.[book,data,grade,test,cli]'
 	touch $@
 
 .PHONY: help lab quick test exercises book bench

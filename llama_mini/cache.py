@@ -62,3 +62,22 @@ class KVCache:
     def mask(self, positions: Tensor) -> Tensor:
         """Where tokens at positions (B or 1, T) may look: their own place and before, bool (B or 1, T, S)."""
         return torch.arange(self.size, device=positions.device) <= positions[..., None]
+
+
+class Packed:
+    """Stands where a cache stands, and holds nothing: rows of several documents that do not see each other.
+
+    documents (B, T): the number of the document that each token belongs to. Positions are the caller's.
+    """
+
+    def __init__(self, documents: Tensor):
+        self.documents = documents
+
+    def write(self, layer: int, positions: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The new keys and values are all there is to see."""
+        return keys, values
+
+    def mask(self, positions: Tensor) -> Tensor:
+        """Each token sees its own document up to itself, bool (B, T, T)."""
+        same = self.documents[:, :, None] == self.documents[:, None, :]
+        return same.tril()

@@ -1,38 +1,81 @@
-"""Text files to batches: read documents, then pack whole ones into rows or cut random windows from a stream.
+"""Token ids to batches: pack whole documents into rows, or cut random windows from a stream.
 
 A batch is a pair (inputs, targets), (B, T) int64 each: the targets are the inputs one token later, IGNORE
 where there is nothing to learn. Shapes: B rows, T tokens, N tokens of a whole stream.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from llama_mini.tokenizer import Tokenizer
-
+Ids = Sequence[int] | Tensor
+Batch = tuple[Tensor, Tensor]
 IGNORE = -100  # the target that does not count, PyTorch's own convention
-READABLE = (".jsonl", ".txt")
 
 
-def pack(documents: Iterable[Sequence[int]], *, rows: int, length: int) -> tuple[Tensor, Tensor]:
+def pack(documents: Iterable[Ids], *, rows: int, length: int) -> Batch:
     """One batch (rows, length) of documents given as token ids, each with its BOS and EOS.
 
     Every row starts where a document starts and is filled with whole ones; the last is cut at the row's end.
     Takes from `documents` only what it needs; where they run out, the rest of the targets is IGNORE.
     """
     source = iter(documents)
-    batch = torch.full((rows, length + 1), IGNORE)
-    for row in batch:
-        filled: list[int] = []
-        while len(filled) <= length and (document := next(source, None)) is not None:
-            filled.extend(document)
-        filled = filled[: length + 1]
-        row[: len(filled)] = torch.tensor(filled, dtype=torch.int64)
+    return to_batch([fill_row(source, length) for _ in range(rows)], length)
+
+
+def fill_row(source: Iterator[Ids], length: int) -> list[Ids]:
+    """Whole documents from a source until they have more than `length` tokens, or run out."""
+    taken: list[Ids] = []
+    n_tokens = 0
+    while n_tokens <= length and (document := next(source, None)) is not None:
+        taken.append(document)
+        n_tokens += len(document)
+    return taken
+
+
+def to_batch(rows: Sequence[Sequence[Ids]], length: int) -> Batch:
+    """Inputs and targets (B, length) from the documents of each row, cut at its end."""
+    batch = torch.full((len(rows), length + 1), IGNORE)
+    for row, documents in zip(batch, rows, strict=True):
+        ids = torch.cat([torch.as_tensor(document, dtype=torch.int64) for document in documents] or [row[:0]])
+        row[: len(ids)] = ids[: length + 1]
     return batch[:, :-1].clamp(min=0), batch[:, 1:].contiguous()
+
+
+def packed_rows(
+    documents: Iterable[Ids], *, rows: int, length: int, rank: int = 0, world: int = 1
+) -> Callable[[int], Batch]:
+    """The function from i to the i-th batch of documents packed one after the other, as `pack` does.
+
+    Of the `rows` rows of a batch, process `rank` of `world` gets every world-th. Asked out of order it starts
+    again: documents are then passed over until the batch is reached, so they must come again in the same
+    order, and passing over them should be cheap, as with views of a mapped stream.
+    """
+    if not 0 <= rank < world or rows % world:
+        raise ValueError(f"rank={rank} must be below world={world}, and rows={rows} a multiple of world")
+    source, following = iter(documents), 0
+
+    def batch(i: int) -> Batch:
+        nonlocal source, following
+        if i < following:
+            source, following = iter(documents), 0
+        for _ in range(rows * (i - following)):
+            fill_row(source, length)
+        following = i + 1
+        return to_batch([fill_row(source, length) for _ in range(rows)][rank::world], length)
+
+    return batch
+
+
+def apart(batch: Batch, bos_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A packed batch, and which document (B, T) of its row each token is in, for `packed_loss`.
+
+    That a document is over and another begins is not to be learned: targets that are a BOS become IGNORE.
+    """
+    inputs, targets = batch
+    return inputs, targets.masked_fill(targets == bos_id, IGNORE), (inputs == bos_id).cumsum(1)
 
 
 def one_a_row(documents: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -58,55 +101,3 @@ def random_windows(
         return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
 
     return batch
-
-
-def token_stream(path: str | Path, tokenizer: Tokenizer) -> Tensor:
-    """All documents of a file or folder as one line of token ids (N) in int32, each between BOS and EOS."""
-    documents = (tokenizer.encode(text, bos=True, eos=True) for text in read_documents(path))
-    parts = [torch.tensor(document, dtype=torch.int32) for document in documents]
-    if not parts:
-        raise ValueError(f"{path} holds no document")
-    return torch.cat(parts)
-
-
-def read_documents(path: str | Path) -> Iterator[str]:
-    """The documents of a file, or of every readable file below a folder in the order of their names.
-
-    A .txt file is one document, a .jsonl file one a line, under the key "text". Bytes that are not UTF-8 come
-    as lone surrogates, which tokenizers turn back into the same bytes. ValueError says what is wrong where.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"there is no file or folder {path}")
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in READABLE)
-    if not files:
-        raise ValueError(f"the folder {path} holds no file that ends in {' or '.join(READABLE)}")
-    for file in files:
-        yield from read_file(file)
-
-
-def read_file(path: Path) -> Iterator[str]:
-    """The documents of one file."""
-    if path.suffix not in READABLE:
-        kinds = " or ".join(READABLE)
-        raise ValueError(
-            f"{path} does not end in {kinds}: write it as one of them (.parquet is not read yet)"
-        )
-    if path.suffix == ".txt":
-        yield path.read_bytes().decode("utf-8", "surrogateescape")
-        return
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield text_of(line, f"{path}, line {number}")
-
-
-def text_of(line: str, place: str) -> str:
-    """The string under "text" in one line of a .jsonl file."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{place} is not JSON: {error}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise ValueError(f'{place} has no string under the key "text"')
-    return record["text"]

@@ -57,7 +57,7 @@ def pretrain(
 
 def digest(stream: Tensor) -> str:
     """A fingerprint of a stream of token ids."""
-    return hashlib.sha256(stream.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(stream.numpy().data).hexdigest()
 
 
 def check_settings(path: Path, settings: dict) -> None:

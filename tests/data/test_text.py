@@ -1,22 +1,9 @@
-import json
 from itertools import count
 
 import pytest
 import torch
 
-from llama_mini.data.text import IGNORE, pack, random_windows, read_documents, token_stream
-from llama_mini.tokenizer import Tokenizer
-
-
-class Bytes(Tokenizer):
-    """One id a byte; 256 begins and 257 ends a text."""
-
-    def __init__(self):
-        super().__init__([bytes([i]) for i in range(256)] + [b"", b""], {"<bos>": 256, "<eos>": 257})
-        self.bos_id, self.eos_id = 256, 257
-
-    def encode_plain(self, text):
-        return list(text.encode("utf-8", "surrogateescape"))
+from llama_mini.data.text import IGNORE, apart, pack, packed_rows, random_windows
 
 
 def test_every_row_starts_with_a_document_and_targets_are_one_later():
@@ -60,44 +47,28 @@ def test_windows_reach_both_ends_and_never_beyond():
         random_windows(torch.arange(10), rows=1, length=10, seed=0)
 
 
-def test_files_and_folders_are_read_in_order(tmp_path):
-    (tmp_path / "b.txt").write_bytes("zwei\r\n\u2028é".encode())
-    (tmp_path / "deep").mkdir()
-    lines = [json.dumps({"text": "drei\nlines\u2028", "n": 1}), "", json.dumps({"text": "vier"})]
-    (tmp_path / "deep" / "c.jsonl").write_text("\n".join(lines))
-    (tmp_path / "a.txt").write_text("eins")
-    (tmp_path / "README.md").write_text("not data")
-    expected = ["eins", "zwei\r\n\u2028é", "drei\nlines\u2028", "vier"]
-    assert list(read_documents(tmp_path)) == expected
-    stream = token_stream(tmp_path, Bytes())
-    assert stream.tolist()[:7] == [256, *b"eins", 257, 256]
-    assert bytes(b for b in stream.tolist() if b < 256).decode() == "".join(expected)
+DOCUMENTS = [[1, *range(10 + n, 10 + n + n % 5), 2] for n in range(60)]
 
 
-def test_bytes_that_are_not_utf8_come_through(tmp_path):
-    data = b"a\xff\x00\xe4b" + b"x" * 100_000
-    (tmp_path / "odd.txt").write_bytes(data)
-    assert bytes(token_stream(tmp_path / "odd.txt", Bytes()).tolist()[1:-1]) == data
+def test_packed_rows_are_those_of_pack_in_any_order():
+    batch, source = packed_rows(DOCUMENTS, rows=4, length=9), iter(DOCUMENTS)
+    expected = [pack(source, rows=4, length=9) for _ in range(3)]
+    for i in (0, 1, 2, 1, 0, 2):
+        for part, other in zip(batch(i), expected[i], strict=True):
+            assert torch.equal(part, other)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.parquet", "PAR1", r"a\.parquet does not end in \.jsonl or \.txt.*parquet is not read yet"),
-        ("a.jsonl", '{"text": "x"}\n{"text": ', "line 2 is not JSON"),
-        ("a.jsonl", '{"story": "x"}', 'line 1 has no string under the key "text"'),
-        ("a.jsonl", "[1]", 'line 1 has no string under the key "text"'),
-        ("a.jsonl", "\n", "holds no document"),
-    ],
-)
-def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=message):
-        token_stream(tmp_path / name, Bytes())
+def test_ranks_share_the_rows_of_a_batch():
+    whole = packed_rows(DOCUMENTS, rows=4, length=9)
+    ranks = [packed_rows(DOCUMENTS, rows=4, length=9, rank=rank, world=2) for rank in (0, 1)]
+    for rank in (0, 1):
+        assert torch.equal(ranks[rank](1)[0], whole(1)[0][rank::2])
+    with pytest.raises(ValueError, match="rows=4 a multiple of world"):
+        packed_rows(DOCUMENTS, rows=4, length=9, world=3)
 
 
-def test_missing_and_empty_places_are_named(tmp_path):
-    with pytest.raises(ValueError, match="no file or folder"):
-        list(read_documents(tmp_path / "gone"))
-    with pytest.raises(ValueError, match="holds no file"):
-        list(read_documents(tmp_path))
+def test_apart_tells_documents_and_does_not_learn_their_borders():
+    inputs, targets, documents = apart(pack([[1, 5, 2], [1, 6, 7, 2]], rows=1, length=6), bos_id=1)
+    assert inputs.tolist() == [[1, 5, 2, 1, 6, 7]]
+    assert targets.tolist() == [[5, 2, IGNORE, 6, 7, 2]]
+    assert documents.tolist() == [[1, 1, 1, 2, 2, 2]]
