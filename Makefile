@@ -30,7 +30,8 @@ book: $(READY)  ## execute every chapter and solution again, in place
 	$(BIN)/python -m llama_mini.teach.glossary chapters/glossary.toml chapters/glossary.md
 	OMP_NUM_THREADS=1 $(BIN)/python tests/book/execute.py
 
-bench: $(READY) ## measure speed against what a user would pick instead
+bench: $(READY) ## measure speed: against this machine's ceilings, and against what a user would pick instead
+	$(BIN)/python -m llama_mini bench
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 $(READY): pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""The command line: python -m llama_mini generate · info · convert · train · doctor.
+"""The command line: python -m llama_mini generate · info · convert · train · bench · doctor.
 
 Text goes to stdout, everything else to stderr. A user's mistake is one line there; the exit code is 2 for a
 wrong command line, 1 for what cannot be done.
@@ -6,6 +6,8 @@ wrong command line, 1 for what cannot be done.
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,13 +16,15 @@ from typing import Annotated, Any
 import torch
 
 from llama_mini import doctor as machine
-from llama_mini.checkpoint import ASSETS, load, read, save
+from llama_mini.checkpoint import ASSETS, FORMATS, load, read, save
+from llama_mini.checkpoint.stored import Checkpoint
 from llama_mini.config import CONFIGS, Config, find_config
-from llama_mini.data.text import token_stream
+from llama_mini.data.corpus import fingerprint, map_tokens, write_tokens
 from llama_mini.generate import Sampling, stream
-from llama_mini.pretrain.run import pretrain
-from llama_mini.tokenizer import load_tokenizer
-from llama_mini.train import TrainConfig
+from llama_mini.pretrain.log import tensorboard as write_log
+from llama_mini.pretrain.run import check_settings, pretrain
+from llama_mini.tokenizer import Tokenizer, load_tokenizer
+from llama_mini.train import Step, TrainConfig
 
 try:
     import typer
@@ -31,6 +35,7 @@ except ImportError as error:
 UsageError: Any = typer.BadParameter.__base__  # every wrong command line; typer has no public name for it
 Option = typer.Option
 TOKENIZER = ASSETS / "tokenizer.json"
+ENDINGS = {".safetensors": "native", ".gguf": "gguf", ".bin": "llama2c"}  # any other target is a folder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -105,16 +110,23 @@ def info(model: Annotated[str, typer.Argument(help="A member of the family, or a
     A member of the family:  python -m llama_mini info llama-2-70b
     Weights on this disk:    python -m llama_mini info stories260K.bin
     """
-    for name, value in describe(config_of(model)).items():
+    for name, value in about(model).items():
         print(f"{name:<22}{value}")
 
 
-def config_of(model: str) -> Config:
-    """The config of a member of the family, of weights at a path, or of a bundled model."""
+def about(model: str) -> dict[str, str]:
+    """What is known of a member of the family, of weights at a path, or of a bundled model."""
     for path in (Path(model), ASSETS / f"{model}.safetensors"):
         if model not in CONFIGS and path.exists():
-            return read(path).config
-    return find_config(model)
+            checkpoint = read(path)
+            return describe(checkpoint.config) | {"on disk": on_disk(checkpoint)}
+    return describe(find_config(model))
+
+
+def on_disk(checkpoint: Checkpoint) -> str:
+    """The bytes of the files that hold the weights."""
+    n_bytes = sum(file.stat().st_size for file in {weight.file for weight in checkpoint.weights.values()})
+    return f"{size(n_bytes)}, {8 * n_bytes / checkpoint.config.n_params:.1f} bits a parameter"
 
 
 def describe(config: Config) -> dict[str, str]:
@@ -147,24 +159,28 @@ def size(n_bytes: float) -> str:
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(help="Weights in any format that is read here.")],
-    target: Annotated[Path, typer.Argument(help="A .safetensors file (native) or a folder.")],
-    format: Annotated[str, Option(help="native, huggingface or meta.")] = "native",
-    shards: Annotated[int, Option(min=1, help="Files to spread the weights over.")] = 1,
+    target: Annotated[Path, typer.Argument(help="A .safetensors, .gguf or .bin file, or a folder.")],
+    format: Annotated[
+        str | None, Option(show_default="by the target's ending", help=", ".join(FORMATS) + ".")
+    ] = None,
+    shards: Annotated[int, Option(min=1, help="Files to spread the weights over, in a folder.")] = 1,
 ) -> None:
     """Write a model, and its tokenizer, in another format.
 
     \b
-    For transformers and vLLM:  python -m llama_mini convert base my-model/ --format huggingface
+    For transformers and vLLM:  python -m llama_mini convert base my-model/
+    For llama.cpp:              python -m llama_mini convert Llama-2-7b/ llama.gguf --format gguf-q8_0
     To one file of ours:        python -m llama_mini convert Llama-2-7b/ llama-2-7b.safetensors
     """
+    format = format or ENDINGS.get(target.suffix, "huggingface")
     model, tokenizer = load(source)
     save(model, target, format=format, tokenizer=tokenizer, shards=shards)
-    print(f"wrote {target}", file=sys.stderr)
+    print(f"wrote {target} ({format})", file=sys.stderr)
 
 
 @app.command("train")
 def train_model(
-    data: Annotated[Path, Option(help="A .txt or .jsonl file, or a folder of them.")],
+    data: Annotated[str, Option(help="A .txt, .jsonl or .parquet file, a folder, or hf:owner/name.")],
     out: Annotated[Path, Option(help="The folder of this run.")],
     config: Annotated[str, Option(help="The model's shape, by name.")] = "mini-1m",
     steps: Annotated[int, Option(help="Updates of the weights.")] = 1000,
@@ -181,27 +197,90 @@ def train_model(
         Path, Option(show_default="the bundled one", help="A tokenizer's file.")
     ] = TOKENIZER,
     device: Device = "cpu",
+    parallel: Annotated[
+        str | None, Option(show_default="ddp under torchrun", help="How processes share: ddp, fsdp or tp.")
+    ] = None,
+    tensorboard: Annotated[bool, Option(help="Write a log for TensorBoard into the run's folder.")] = False,
 ) -> None:
     """Train a model on your text. The same command again goes on after an interruption.
 
     \b
     A first try:   python -m llama_mini train --data shakespeare.txt --out runs/will --steps 500
     Read it:       python -m llama_mini generate --weights runs/will/model.safetensors
+    Four GPUs:     torchrun --nproc-per-node 4 -m llama_mini train --device cuda --parallel fsdp --data ...
     """
     tok = load_tokenizer(tokenizer)
     shape = replace(find_config(config), vocab_size=tok.vocab_size)
     training = TrainConfig(steps=steps, lr=lr, accumulate=accumulate, bf16=bf16)
-    print(f"reading {data}; the model has {shape.n_params:,} parameters", file=sys.stderr)
-    text = token_stream(data, tok)
-    run = pretrain(
-        text, tok, out, config=shape, training=training, rows=rows, length=length or shape.max_seq_len,
-        seed=seed, save_every=save_every, device=device,
-    )  # fmt: skip
-    with tqdm(total=steps, unit="step", delay=0.01) as bar:
-        for step in run:
-            bar.set_postfix_str(f"loss {step.loss:.3f}", refresh=False)
-            bar.update(step.index - bar.n)
-    print(f"wrote {out / 'model.safetensors'}", file=sys.stderr)
+    settings: dict[str, Any] = {
+        "config": shape, "training": training, "rows": rows, "length": length or shape.max_seq_len,
+        "seed": seed, "save_every": save_every,
+    }  # fmt: skip
+    tokens = out / "tokens.bin"  # the run's own copy of its text, mapped; to go on it is not encoded again
+    with processes(parallel, device) as mesh:
+        first = mesh is None or mesh.get_local_rank() == 0  # of several, one speaks and prepares
+        if first:
+            print(f"reading {data}; the model has {shape.n_params:,} parameters", file=sys.stderr)
+            digests = {"text_sha256": fingerprint(data), "tokenizer_sha256": fingerprint(tokenizer)}
+            check_settings(out / "data.json", digests)
+            if not tokens.exists():
+                write_tokens(data, tok, tokens)
+        run = start(tokens, tok, out, mesh, parallel, device, settings)
+        if tensorboard and first:
+            run = write_log(run, out / "tensorboard")
+        with tqdm(total=steps, unit="step", delay=0.01, disable=not first) as bar:
+            for step in run:
+                bar.set_postfix_str(f"loss {step.loss:.3f}", refresh=False)
+                bar.update(step.index - bar.n)
+    if first:
+        print(f"wrote {out / 'model.safetensors'}", file=sys.stderr)
+
+
+@contextmanager
+def processes(parallel: str | None, device: str) -> Iterator[Any]:
+    """The mesh of the processes that torchrun started, or None where this one is alone."""
+    if parallel is None and "WORLD_SIZE" not in os.environ:
+        yield None
+        return
+    from llama_mini.pretrain.distributed import process_group
+
+    with process_group(device) as mesh:
+        yield mesh
+
+
+def start(
+    tokens: Path, tok: Tokenizer, out: Path, mesh: Any, parallel: str | None, device: str, settings: dict
+) -> Iterator[Step]:
+    """The steps of a run in this process, alone or as one of several."""
+    if mesh is None:
+        return pretrain(map_tokens(tokens), tok, out, device=device, **settings)
+    from llama_mini.pretrain import distributed
+
+    torch.distributed.barrier()  # until the first has written the tokens
+    how = parallel or "ddp"
+    return distributed.pretrain(map_tokens(tokens), tok, out, mesh=mesh, parallel=how, **settings)
+
+
+@app.command()
+def bench(
+    out: Annotated[Path | None, Option(help="A folder for the report; without it, only the screen.")] = None,
+    compile: Annotated[bool, Option(help="Decode and train through torch.compile.")] = True,
+    device: Device = "cpu",
+) -> None:
+    """How fast this machine runs a Llama, beside how fast its memory and its arithmetic allow.
+
+    \b
+    A GPU of 40 GiB and more runs the shape of Llama 2 7B, with random weights; other machines a small one.
+    To keep it:  python -m llama_mini bench --device cuda --out results
+    """
+    from llama_mini import bench as speed
+
+    rows = []
+    for row in speed.measure(device, speed.plan_for(device), compile=compile):
+        print(row, flush=True)
+        rows.append(row)
+    if out is not None:
+        print(f"wrote {speed.write_report(rows, device, out)}", file=sys.stderr)
 
 
 @app.command()
@@ -225,7 +304,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except UsageError as error:
         code, message = 2, error.format_message()
-    except (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, torch.OutOfMemoryError) as error:
         code, message = 1, str(error)
     except (KeyboardInterrupt, typer.Abort):
         code, message = 130, "stopped"

@@ -2,9 +2,11 @@
 
     for step in train(model, batches, loss=next_token_loss, config=TrainConfig(steps=1000)):
         curve.append(step.loss)
+        if step.index % 100 == 0:
+            held_out.append(evaluate(model))  # training goes on to the same bits
 
 There is no Trainer and no callback: to log, evaluate, save and stop is the caller's. What differs between
-pretraining, fine-tuning and alignment is a loss and a batch.
+pretraining, fine-tuning and alignment is a loss and a batch. `torch.compile(model)` trains like the model.
 """
 
 import math
@@ -161,6 +163,11 @@ def average_and_clip(model: nn.Module, count: int, limit: float) -> float:
     return nn.utils.clip_grad_norm_(model.parameters(), limit).item()
 
 
+def plain(model: nn.Module) -> nn.Module:
+    """The model inside what torch.compile made of it, where weights have other names; any other as it is."""
+    return getattr(model, "_orig_mod", model)
+
+
 def save_state(path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write all that a run needs to go on after `step`: weights, optimizer, random numbers, in one file.
 
@@ -170,7 +177,7 @@ def save_state(path: str | Path, model: nn.Module, optimizer: torch.optim.Optimi
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     state = {
         "step": step,
-        "model": model.state_dict(),
+        "model": plain(model).state_dict(),
         "optimizer": optimizer.state_dict(),
         "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
     }
@@ -192,6 +199,7 @@ def load_state(path: str | Path, model: nn.Module, optimizer: torch.optim.Optimi
         raise ValueError(f"{path} is no training state, or a damaged one: {error}") from error
     if not isinstance(state, dict) or state.keys() != {"step", "model", "optimizer", "random"}:
         raise ValueError(f"{path} is no training state: load weights with llama_mini.load")
+    model = plain(model)
     saved, own = state["model"], model.state_dict()
     for name in sorted(saved.keys() | own.keys()):
         ours, theirs = (tuple(d[name].shape) if name in d else "absent" for d in (own, saved))

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from llama_mini import Config, Llama
 from llama_mini.__main__ import main
-from llama_mini.checkpoint import save
+from llama_mini.checkpoint import load, save
 from llama_mini.config import CONFIGS
 from llama_mini.tokenizer import BPE
 
@@ -145,6 +145,28 @@ def test_convert_there_and_back_changes_nothing(capsys, weights, tmp_path, forma
     assert "format='paper'" in failure(capsys, "convert", weights, there, "--format", "paper")
 
 
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("tiny.gguf", "gguf"),
+        ("tiny.bin", "llama2c"),
+        ("q.gguf", "gguf-q8_0"),
+        ("Tiny-3.1-8B", "huggingface"),
+        ("native.safetensors", "native"),
+    ],
+)
+def test_convert_goes_by_the_ending_of_the_target(capsys, weights, tmp_path, name, format):
+    target = tmp_path / "new" / name
+    asked = ["--format", format] if "-" in format else []
+    assert main(["convert", str(weights), str(target), *asked]) == 0
+    assert f"{name} ({format})" in capsys.readouterr().err
+    model, tokenizer = load(target)
+    assert tokenizer is not None
+    assert main(["info", str(target)]) == 0
+    n_bytes = (target / "model.safetensors" if target.is_dir() else target).stat().st_size
+    assert f"{8 * n_bytes / model.config.n_params:.1f} bits a parameter" in capsys.readouterr().out
+
+
 @pytest.fixture
 def command(tmp_path, tokenizer):
     """The words of a short training command, all but its folder."""
@@ -165,6 +187,16 @@ def test_train_learns_the_text_and_its_model_tells_it(capsys, command, tmp_path)
     weights = str(out / "model.safetensors")
     assert main(["generate", "--weights", weights, "--prompt", "The hen", "--max-new-tokens", "8"]) == 0
     assert capsys.readouterr().out.startswith("The hen")
+
+
+def test_train_writes_a_log_for_tensorboard_if_asked(command, tmp_path, capsys, monkeypatch):
+    command += ["--steps", "2", "--tensorboard", "--out"]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert "pip install" in failure(capsys, *command, tmp_path / "without")
+    monkeypatch.undo()
+    pytest.importorskip("tensorboard")
+    assert main([*command, str(tmp_path / "run")]) == 0
+    assert len(list((tmp_path / "run" / "tensorboard").glob("events*"))) == 1
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")

@@ -210,6 +210,61 @@ def test_random_numbers_go_on_where_they_were(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_resumed_run_reads_on_where_it_stood(tmp_path):
+    """The data position and the random numbers of a loss that draws some."""
+    path, config, seen = tmp_path / "state.pt", TrainConfig(steps=6, accumulate=2), []
+
+    def batches(i):
+        seen.append(i)
+        return BATCHES(i)
+
+    def noisy(model, batch):
+        total, n = next_token_loss(model, batch)
+        return total * (1 + torch.rand(()) / 10), n
+
+    def run(model, optimizer, start):
+        return train(model, batches, loss=noisy, config=config, optimizer=optimizer, start=start)
+
+    whole = new_model()
+    losses = [step.loss for step in run(whole, make_optimizer(whole, config), 0)]
+    assert seen == list(range(12))
+    model = new_model()
+    optimizer = make_optimizer(model, config)
+    for step in run(model, optimizer, 0):
+        if step.index == 4:
+            save_state(path, model, optimizer, 4)
+            break
+    seen.clear()
+    torch.manual_seed(77)
+    model = Llama(TINY)
+    optimizer = make_optimizer(model, config)
+    assert [step.loss for step in run(model, optimizer, load_state(path, model, optimizer))] == losses[4:]
+    assert seen == [8, 9, 10, 11]
+    assert_bit_equal(model.state_dict(), whole.state_dict())
+
+
+def test_looking_at_the_model_between_steps_changes_nothing():
+    model = new_model()
+    for _ in train(model, BATCHES, loss=next_token_loss, config=TrainConfig(steps=5)):
+        model.eval()
+        with torch.no_grad():
+            model(BATCHES(9)[0])
+    assert_bit_equal(model.state_dict(), weights_after(5))
+    assert model.training is False
+
+
+def test_a_compiled_model_trains_alike_and_its_state_has_plain_names(tmp_path):
+    config, model = TrainConfig(steps=4, lr=1e-2), new_model()
+    compiled = torch.compile(model, backend="eager")  # traced and rewritten, but no compiler needed
+    optimizer = make_optimizer(compiled, config)
+    list(train(compiled, BATCHES, loss=next_token_loss, config=config, optimizer=optimizer))
+    torch.testing.assert_close(model.state_dict(), weights_after(4, lr=1e-2), rtol=1e-5, atol=1e-6)
+    save_state(tmp_path / "state.pt", compiled, optimizer, 4)
+    for other in (Llama(TINY), torch.compile(Llama(TINY), backend="eager")):
+        assert load_state(tmp_path / "state.pt", other, make_optimizer(other, config)) == 4
+        assert_bit_equal(getattr(other, "_orig_mod", other).state_dict(), model.state_dict())
+
+
 KILLED_WHILE_SAVING = """
 import os, signal, sys, torch
 sys.path.insert(0, {folder!r})

@@ -1,32 +1,51 @@
-"""Weights from disk and back: `load` recognises five formats by their content, `save` writes three.
+"""Weights from disk and back: `load` recognises five formats by their content, `save` writes all of them.
 
-native (our .safetensors), huggingface and meta (folders) are read and written; llama2.c's .bin and GGUF read.
+native is our .safetensors; huggingface and meta are folders; gguf is llama.cpp's file, llama2c llama2.c's.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from llama_mini.checkpoint import gguf, huggingface, llama2c, meta, native
-from llama_mini.checkpoint.stored import Checkpoint, build
-from llama_mini.checkpoint.tokenizers import tokenizer_beside, write_tokenizer
+from llama_mini.checkpoint import gguf, gguf_write, huggingface, llama2c, meta, native
+from llama_mini.checkpoint.blocks import Q4_0, Q8_0
+from llama_mini.checkpoint.stored import Checkpoint, Progress, build
+from llama_mini.checkpoint.tokenizers import tokenizer_beside
 from llama_mini.model import Llama
 from llama_mini.tokenizer import Tokenizer
 
 __all__ = ["load", "save"]
 
 ASSETS = Path(__file__).parents[1] / "assets"
+FOLDERS: dict[str, Callable[..., None]] = {"huggingface": huggingface.write, "meta": meta.write}
+FILES: dict[str, Callable[[Llama, Path, Tokenizer | None], None]] = {
+    "native": native.write,
+    "gguf": gguf_write.write,
+    "gguf-q8_0": partial(gguf_write.write, storage=Q8_0),
+    "gguf-q4_0": partial(gguf_write.write, storage=Q4_0),
+    "llama2c": partial(llama2c.write, version=0),
+    "llama2c-v1": partial(llama2c.write, version=1),
+    "llama2c-int8": partial(llama2c.write, version=2),
+}
+FORMATS = (*FILES, *FOLDERS)
 
 
 def load(
-    path: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    progress: Progress = iter,
 ) -> tuple[Llama, Tokenizer | None]:
     """The model at a path, and the tokenizer inside the file or beside it, None if there is no fitting one.
 
     path: a file, a folder, or the name of a bundled model such as "base". dtype: that of the stored
-    embeddings unless given; bundled models are stored small and come as float32. Files are mapped and
-    never run: one that carries code is refused. ValueError, before anything is built, for a damaged file,
-    or for names or shapes that do not fit the config.
+    embeddings unless given; bundled models are stored small and come as float32. progress: goes through the
+    list of tensors and shows how far it is, such as tqdm. Files are mapped and never run: one that carries
+    code is refused. ValueError, before anything is built, for a damaged file, or for names or shapes that do
+    not fit the config.
     """
     bundled = ASSETS / f"{path}.safetensors"
     if bundled.parent == ASSETS and bundled.exists():
@@ -35,7 +54,7 @@ def load(
     checkpoint = read(path)
     folder = path if path.is_dir() else path.parent
     tokenizer = checkpoint.tokenizer or tokenizer_beside(folder, checkpoint.config.vocab_size)
-    return build(checkpoint, device=device, dtype=dtype), tokenizer
+    return build(checkpoint, device=device, dtype=dtype, progress=progress), tokenizer
 
 
 def save(
@@ -46,26 +65,22 @@ def save(
     tokenizer: Tokenizer | None = None,
     shards: int = 1,
 ) -> None:
-    """Write a model, its dtype kept, and the tokenizer beside it.
+    """Write a model, and its tokenizer into the file or beside it.
 
-    What stood at `path` stays whole until all is written. format: "native", one .safetensors file, or
-    "huggingface" or "meta", a folder, its weights in that many shards. ValueError for another format, or a
-    number of shards that the format cannot have.
+    What stood at `path` stays whole until all is written. format: "huggingface" or "meta", a folder, its
+    weights in that many shards; or one file: "native", a .safetensors, "gguf", "gguf-q8_0", "gguf-q4_0",
+    "llama2c", "llama2c-v1" (float32) or "llama2c-int8". All but llama2.c's and the quantized keep the dtype.
+    ValueError for another format, or for what the format has no place for.
     """
     path = Path(path)
-    if format == "native":
-        if shards != 1 or path.is_dir():
-            raise ValueError(
-                f"the native format is one file, but shards={shards} and path={path}: name a .safetensors"
-            )
-        native.write(model, path)
-    elif format in ("huggingface", "meta"):
-        writer = huggingface.write if format == "huggingface" else meta.write
-        writer(model, path, shards=shards)
+    if format in FOLDERS:
+        FOLDERS[format](model, path, tokenizer, shards=shards)
+    elif format not in FILES:
+        raise ValueError(f"format={format!r} is not written; choose one of {', '.join(FORMATS)}")
+    elif shards != 1 or path.is_dir():
+        raise ValueError(f"the {format} format is one file, but shards={shards} and path={path}: name a file")
     else:
-        raise ValueError(f"format={format!r} is not written; choose one of native, huggingface, meta")
-    if tokenizer is not None:
-        write_tokenizer(tokenizer, path.parent if format == "native" else path)
+        FILES[format](model, path, tokenizer)
 
 
 def read(path: Path) -> Checkpoint:
@@ -85,10 +100,10 @@ def read(path: Path) -> Checkpoint:
         return native.read(path) if native.notes(path) else read_folder(path.parent)
     if head[:4] == b"PK\3\4":  # a zip file: torch.save
         return read_folder(path.parent)
-    if llama2c.read_config(path) is not None:
+    if llama2c.read_header(path) is not None:
         return llama2c.read(path)
     raise ValueError(
-        f"{path} begins with {head!r} and is none of: our .safetensors, GGUF, llama2.c's .bin of version 0, "
+        f"{path} begins with {head!r} and is none of: our .safetensors, GGUF, llama2.c's .bin, "
         "or the weights of a folder with config.json (Hugging Face) or params.json (Meta)"
     )
 

@@ -5,9 +5,10 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -27,6 +28,30 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+@contextmanager
+def reading_ahead(files: Iterable[Path]) -> Iterator[None]:
+    """Meanwhile let a thread read these files once, so that the system holds them when their pages are touched.
+
+    A mapping by itself waits for the disk a few pages at a time.
+    """
+    done = Event()
+
+    def read() -> None:
+        buffer = bytearray(1 << 22)
+        for file in files:
+            with file.open("rb", buffering=0) as stream:
+                while not done.is_set() and stream.readinto(buffer):
+                    pass
+
+    reader = Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reader.join()
+
+
 def map_bytes(path: Path) -> Tensor:
     """All bytes of a file (uint8), mapped: the system reads a page when it is touched."""
     return torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
@@ -38,8 +63,16 @@ def map_tensor(data: Tensor, start: int, shape: tuple[int, ...], dtype: torch.dt
     return data[start : start + size].view(dtype).view(shape)
 
 
+def refuse_pointer(path: Path) -> None:
+    """ValueError for what git leaves in the place of a large file that it has not fetched."""
+    with path.open("rb") as file:
+        if file.read(22) == b"version https://git-lf":
+            raise ValueError(f"{path} is not the weights but git's pointer to them: run git lfs pull")
+
+
 def safetensors_header(path: Path) -> dict[str, Any]:
     """The json header of a safetensors file; ValueError if there is none or a tensor ends beyond the file."""
+    refuse_pointer(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -75,6 +108,7 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
 
 def read_pickle(path: Path) -> dict[str, Stored]:
     """Every tensor of a file written by torch.save, mapped, by name; ValueError for any other content."""
+    refuse_pointer(path)
     if not zipfile.is_zipfile(path):
         raise ValueError(
             f"{path} is truncated, damaged or older than PyTorch 1.6, whose files cannot be mapped"

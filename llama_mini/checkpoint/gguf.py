@@ -1,22 +1,25 @@
 """GGUF, the format of llama.cpp: typed metadata, a table of tensors, then their bytes, made to be mapped.
 
-Rows of wq and wk lie in Meta's order of adjacent pairs already. Dimensions are written fastest first.
+Rows of wq and wk lie in Meta's order of adjacent pairs already. Dimensions are written fastest first. This is
+the reader, the writer is gguf_write.py. (gguf.md of the ggml repository; llama-arch.cpp for the names.)
 """
 
 import math
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from llama_mini.checkpoint.files import map_bytes, map_tensor
-from llama_mini.checkpoint.stored import Checkpoint, Stored, is_tied, names, select, stored
+from llama_mini.checkpoint.blocks import STORAGES, Storage
+from llama_mini.checkpoint.files import map_bytes
+from llama_mini.checkpoint.gguf_tokenizer import tokenizer_from
+from llama_mini.checkpoint.stored import Checkpoint, Stored, names, select
 from llama_mini.config import Config, RopeScaling
 from llama_mini.model import rope_frequencies
-from llama_mini.tokenizer import SentencePiece, Tokenizer
-from llama_mini.tokenizer.sentencepiece import Kind, Piece
 
 TABLE = {
     "tok_embeddings.weight": "token_embd.weight",
@@ -33,10 +36,9 @@ TABLE = {
     "output.weight": "output.weight",
 }
 ROPE_FACTORS = "rope_freqs.weight"
-DTYPES = {0: torch.float32, 1: torch.float16, 28: torch.float64, 30: torch.bfloat16}
+ALIGNMENT = 32
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
-NO_TOKEN = 2**32 - 1
 
 
 class Cursor:
@@ -62,13 +64,16 @@ class Cursor:
 
     def value(self, kind: int) -> Any:
         """A value of a metadata type: a number, a string, or an array of one type."""
+        if kind != ARRAY:
+            return self.scalar(kind)
+        kind, count = self.number("I"), self.number("Q")
+        if kind in NUMBERS:
+            return list(self.numbers(NUMBERS[kind], count))
+        return [self.scalar(kind) for _ in range(count)]
+
+    def scalar(self, kind: int) -> Any:
         if kind == STRING:
             return self.string()
-        if kind == ARRAY:
-            kind, count = self.number("I"), self.number("Q")
-            if kind in NUMBERS:
-                return list(self.numbers(NUMBERS[kind], count))
-            return [self.value(kind) for _ in range(count)]
         if kind not in NUMBERS:
             raise ValueError(
                 f"{self.path}: metadata of type {kind} at byte {self.at} is unknown; the file is damaged"
@@ -76,65 +81,109 @@ class Cursor:
         return self.number(NUMBERS[kind])
 
 
-def read_tensors(cursor: Cursor, data: Tensor, count: int, alignment: int) -> dict[str, Stored]:
-    """The table of tensors at the cursor, mapped; ValueError for quantized blocks or a file cut short."""
-    entries = []
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of the table, and its bytes as they lie in the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    storage: Storage
+    data: Tensor
+
+    def read(self) -> Tensor:
+        return self.storage.decode(self.data).view(self.shape)
+
+    def equals(self, other: "Entry") -> bool:
+        """Whether both hold the same bytes: some files write a tied matrix twice."""
+        if (self.shape, self.storage) != (other.shape, other.storage):
+            return False
+        return torch.equal(self.data[:4096], other.data[:4096]) and torch.equal(self.data, other.data)
+
+
+def read_entries(cursor: Cursor, data: Tensor, count: int, alignment: int) -> dict[str, Entry]:
+    """The table of tensors at the cursor; ValueError for types not read here or a file cut short."""
+    rows = []
     for _ in range(count):
         name, n_dims = cursor.string(), cursor.number("I")
         shape = tuple(reversed(cursor.numbers("Q", n_dims)))
-        entries.append((name, shape, cursor.number("I"), cursor.number("Q")))
+        rows.append((name, shape, cursor.number("I"), cursor.number("Q")))
     begin = alignment * math.ceil(cursor.at / alignment)
-    tensors = {}
-    for name, shape, kind, offset in entries:
-        if kind not in DTYPES:
-            raise ValueError(
-                f"{cursor.path}: {name} {shape} is stored in quantized blocks (GGUF type {kind}); only F32, "
-                "F16 and BF16 are read, so take the F16 or BF16 file of this model"
-            )
-        start, end = begin + offset, begin + offset + math.prod(shape) * DTYPES[kind].itemsize
-        if end > len(data):
-            raise ValueError(
-                f"{cursor.path}: the file ends at byte {len(data)}, but {name} {shape} ends at byte {end}; "
-                "it is truncated, fetch it again"
-            )
-        tensors[name] = stored(cursor.path, name, map_tensor(data, start, shape, DTYPES[kind]))
-    return tensors
+    return {row[0]: read_entry(cursor.path, data, begin, alignment, *row) for row in rows}
+
+
+def read_entry(
+    path: Path, data: Tensor, begin: int, alignment: int, name: str, shape: tuple, code: int, offset: int
+) -> Entry:
+    """One row of the table, whose offset counts from `begin`."""
+    if code not in STORAGES:
+        raise ValueError(
+            f"{path}: {name} {shape} is stored in blocks of GGUF type {code}, which are not read; take the "
+            f"file of this model in one of {', '.join(storage.name for storage in STORAGES.values())}"
+        )
+    storage, start = STORAGES[code], begin + offset
+    if offset % alignment or (shape and shape[-1] % storage.block):
+        raise ValueError(
+            f"{path}: {name} {shape} begins {offset} bytes into the data, in {storage.name}; a row must be a "
+            f"multiple of {storage.block} and an offset one of {alignment}: the file is damaged"
+        )
+    end = start + math.prod(shape) // storage.block * storage.n_bytes
+    if end > len(data):
+        raise ValueError(
+            f"{path}: the file ends at byte {len(data)}, but {name} {shape} ends at byte {end}; "
+            "it is truncated, fetch it again"
+        )
+    return Entry(name, shape, storage, data[start:end])
+
+
+def read_number(
+    path: Path, fields: Mapping[str, Any], name: str, kind: type[int | float], default: float | None = None
+) -> Any:
+    """A positive number from the metadata; ValueError if it is absent without a default, or anything else."""
+    value = fields.get(f"llama.{name}", default)
+    if value is None:
+        raise ValueError(f"{path}: the metadata lacks llama.{name}, which fixes the shape of the model")
+    if not isinstance(value, kind) or not value > 0:  # which NaN is not either
+        raise ValueError(f"{path}: llama.{name} is {str(value)[:60]}, not a positive number; it is not read")
+    return value
 
 
 def read_config(
-    path: Path, fields: dict[str, Any], vocab_size: int, tied: bool, factors: Stored | None
+    path: Path, fields: Mapping[str, Any], vocab_size: int, tied: bool, factors: Tensor | None
 ) -> Config:
     """The config in GGUF metadata; ValueError for what is no plain Llama, naming the field."""
     if fields.get("general.architecture") != "llama":
         raise ValueError(
             f"{path}: the architecture is {fields.get('general.architecture')!r}; only 'llama' is read"
         )
-    llama = {name.removeprefix("llama."): value for name, value in fields.items()}
-    try:
-        n_heads, dim = llama["attention.head_count"], llama["embedding_length"]
-        head_dim, n_experts = llama.get("rope.dimension_count", dim // n_heads), llama.get("expert_count", 0)
-        if head_dim * n_heads != dim or n_experts or llama.get("rope.scaling.type", "none") != "none":
-            raise ValueError(
-                f"{path}: rope.dimension_count={head_dim} (of {dim // n_heads}), expert_count={n_experts}, "
-                f"rope.scaling.type={llama.get('rope.scaling.type')}: only whole heads, no experts and no "
-                "scaling but Llama 3.1's are read"
-            )
-        theta = shortest(llama.get("rope.freq_base", 10_000.0))
-        return Config(
-            dim=dim,
-            n_layers=llama["block_count"],
-            n_heads=n_heads,
-            n_kv_heads=llama.get("attention.head_count_kv", n_heads),
-            ffn_dim=llama["feed_forward_length"],
-            vocab_size=vocab_size,
-            max_seq_len=llama["context_length"],
-            norm_eps=shortest(llama["attention.layer_norm_rms_epsilon"]),
-            rope_theta=theta,
-            rope_scaling=None if factors is None else read_scaling(path, factors.read(), theta),
-            tie_embeddings=tied,
+    n_heads = read_number(path, fields, "attention.head_count", int)
+    dim = read_number(path, fields, "embedding_length", int)
+    theta = shortest(read_number(path, fields, "rope.freq_base", float, 10_000.0))
+    check_plain(path, fields, dim, n_heads)
+    return Config(
+        dim=dim,
+        n_layers=read_number(path, fields, "block_count", int),
+        n_heads=n_heads,
+        n_kv_heads=read_number(path, fields, "attention.head_count_kv", int, n_heads),
+        ffn_dim=read_number(path, fields, "feed_forward_length", int),
+        vocab_size=vocab_size,
+        max_seq_len=read_number(path, fields, "context_length", int),
+        norm_eps=shortest(read_number(path, fields, "attention.layer_norm_rms_epsilon", float)),
+        rope_theta=theta,
+        rope_scaling=None if factors is None else read_scaling(path, fields, factors, theta),
+        tie_embeddings=tied,
+    )
+
+
+def check_plain(path: Path, fields: Mapping[str, Any], dim: int, n_heads: int) -> None:
+    """Refuse what llama.cpp calls a llama and our model is not."""
+    head_dim = fields.get("llama.rope.dimension_count", dim // n_heads)
+    n_experts, scaling = fields.get("llama.expert_count", 0), fields.get("llama.rope.scaling.type", "none")
+    if head_dim * n_heads != dim or n_experts or scaling != "none":
+        raise ValueError(
+            f"{path}: rope.dimension_count={head_dim} (of {dim // n_heads}), expert_count={n_experts}, "
+            f"rope.scaling.type={scaling}: only whole heads, no experts and no scaling but Llama 3.1's are "
+            "read"
         )
-    except KeyError as error:
-        raise ValueError(f"{path}: the metadata lacks {error}, which fixes the shape of the model") from error
 
 
 def shortest(value: float) -> float:
@@ -142,34 +191,24 @@ def shortest(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def read_scaling(path: Path, factors: Tensor, theta: float) -> RopeScaling:
-    """Llama 3.1's scaling from what GGUF stores of it: by how much each pair is slowed, (D/2)."""
-    scaling, head_dim = RopeScaling(factor=shortest(factors.max().item())), 2 * len(factors)
-    slowed = rope_frequencies(head_dim, theta) / rope_frequencies(head_dim, theta, scaling)
-    if not torch.allclose(slowed, factors.float(), rtol=1e-3):
+def read_scaling(path: Path, fields: Mapping[str, Any], factors: Tensor, theta: float) -> RopeScaling:
+    """Llama 3.1's scaling from what GGUF stores of it: by how much each pair is slowed, (D/2).
+
+    The context before stretching is 8,192 unless the metadata has another.
+    """
+    length = read_number(path, fields, "rope.scaling.original_context_length", int, 8192)
+    factor = max(1.0, shortest(factors.max().item()))
+    scaling = RopeScaling(factor=factor, original_max_seq_len=length)
+    if not torch.allclose(slowed(2 * len(factors), theta, scaling), factors.float(), rtol=1e-3):
         raise ValueError(
-            f"{path}: {ROPE_FACTORS} is not the scaling of Llama 3.1 by {scaling.factor}; it is not read"
+            f"{path}: {ROPE_FACTORS} is not the scaling of Llama 3.1 by {factor}; it is not read"
         )
     return scaling
 
 
-def read_tokenizer(path: Path, fields: dict[str, Any]) -> Tokenizer | None:
-    """The tokenizer in the metadata if it is SentencePiece's ('llama' in llama.cpp); otherwise None."""
-    ggml = {name.removeprefix("tokenizer.ggml."): value for name, value in fields.items()}
-    if ggml.get("model") != "llama":
-        return None
-    bos_id, eos_id, pad_id = (ggml.get(f"{role}_token_id") for role in ("bos", "eos", "padding"))
-    try:
-        columns = zip(ggml["tokens"], ggml["scores"], ggml["token_type"], strict=True)
-        return SentencePiece(
-            [Piece(text, score, Kind(kind)) for text, score, kind in columns],
-            bos_id=bos_id,
-            eos_id=eos_id,
-            pad_id=pad_id if pad_id != NO_TOKEN else None,
-            dummy_space=ggml.get("add_space_prefix", True),
-        )
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path}: the tokenizer in its metadata cannot be read: {error}") from error
+def slowed(head_dim: int, theta: float, scaling: RopeScaling) -> Tensor:
+    """By how much a scaling slows each pair, (D/2) in float32."""
+    return rope_frequencies(head_dim, theta) / rope_frequencies(head_dim, theta, scaling)
 
 
 def read_fields(cursor: Cursor, count: int) -> dict[str, Any]:
@@ -181,8 +220,8 @@ def read_fields(cursor: Cursor, count: int) -> dict[str, Any]:
     return fields
 
 
-def read(path: Path) -> Checkpoint:
-    """The Llama in a GGUF file of version 2 or 3 with unquantized tensors."""
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Entry]]:
+    """The metadata and the tensors of a GGUF file of version 2 or 3."""
     data = map_bytes(path)
     cursor = Cursor(path, data)
     cursor.take(4)  # "GGUF"
@@ -190,14 +229,26 @@ def read(path: Path) -> Checkpoint:
     if version not in (2, 3):
         raise ValueError(f"{path} is GGUF version {version}; only versions 2 and 3, little-endian, are read")
     fields = read_fields(cursor, n_fields)
-    found = read_tensors(cursor, data, n_tensors, fields.get("general.alignment", 32))
+    alignment = fields.get("general.alignment", ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 8 or alignment % 8:
+        raise ValueError(f"{path}: general.alignment is {alignment!r}, which must be a multiple of 8")
+    return fields, read_entries(cursor, data, n_tensors, alignment)
 
+
+def read(path: Path) -> Checkpoint:
+    """The Llama in a GGUF file; blocks become float32 as each tensor is read."""
+    fields, found = read_file(path)
     embeddings, output = found.get(TABLE["tok_embeddings.weight"]), found.get(TABLE["output.weight"])
-    if embeddings is None:
+    if embeddings is None or not embeddings.shape:
         raise ValueError(f"{path} holds no {TABLE['tok_embeddings.weight']}: it is not a language model")
-    tied = output is None or is_tied(embeddings, output)
+    tied = output is None or output.equals(embeddings)
     if tied:
         found.pop(TABLE["output.weight"], None)
     factors = found.pop(ROPE_FACTORS, None)
-    config = read_config(path, fields, embeddings.shape[0], tied, factors)
-    return Checkpoint(path, config, select(path, found, names(TABLE, config)), read_tokenizer(path, fields))
+    config = read_config(path, fields, embeddings.shape[0], tied, None if factors is None else factors.read())
+    if config.n_layers > len(found):  # a damaged number; names of billions of layers would fill the memory
+        raise ValueError(
+            f"{path}: llama.block_count is {config.n_layers}, but there are {len(found)} tensors"
+        )
+    weights = {name: Stored(path, name, e.shape, e.storage.dtype, e.read) for name, e in found.items()}
+    return Checkpoint(path, config, select(path, weights, names(TABLE, config)), tokenizer_from(path, fields))

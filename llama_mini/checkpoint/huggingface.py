@@ -4,9 +4,10 @@ Meta turns adjacent rows of a head together (0 with 1, 2 with 3); Hugging Face t
 with row i of the second. `pair_rows` and `half_rows` are the only places that know.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from einops import rearrange
 from torch import Tensor
@@ -19,9 +20,13 @@ from llama_mini.checkpoint.files import (
     write_json,
     write_safetensors,
 )
+from llama_mini.checkpoint.huggingface_config import begin_and_end, read_config, write_config
 from llama_mini.checkpoint.stored import Checkpoint, Stored, is_tied, names, select
-from llama_mini.config import Config, RopeScaling
+from llama_mini.checkpoint.tokenizers import sentencepiece_model
+from llama_mini.config import Config
 from llama_mini.model import Llama
+from llama_mini.tokenizer import SentencePiece, Tokenizer
+from llama_mini.tokenizer.huggingface_write import tokenizer_config, tokenizer_json
 
 TABLE = {
     "tok_embeddings.weight": "model.embed_tokens.weight",
@@ -39,7 +44,7 @@ TABLE = {
 }
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 FORMAT = {"format": "pt"}  # what transformers looks for beside the tensors
-PATTERNS = ("*.safetensors", "*.bin", "*.index.json")
+PATTERNS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
 
 
 def pair_rows(weight: Tensor, n_heads: int) -> Tensor:
@@ -57,79 +62,15 @@ def rotated_heads(name: str, config: Config) -> int | None:
     return {"wq": config.n_heads, "wk": config.n_kv_heads}.get(name.split(".")[-2])
 
 
-def read_config(path: Path) -> Config:
-    """The config in a config.json; ValueError for a model that is no plain Llama, naming the field."""
-    fields = read_json(path)
-    refuse_others(path, fields)
-    try:
-        config = Config(
-            dim=fields["hidden_size"],
-            n_layers=fields["num_hidden_layers"],
-            n_heads=fields["num_attention_heads"],
-            n_kv_heads=fields.get("num_key_value_heads") or fields["num_attention_heads"],
-            ffn_dim=fields["intermediate_size"],
-            vocab_size=fields["vocab_size"],
-            max_seq_len=fields["max_position_embeddings"],
-            norm_eps=fields["rms_norm_eps"],
-            rope_theta=float(rope_fields(fields).get("rope_theta", fields.get("rope_theta", 10_000.0))),
-            rope_scaling=read_scaling(path, rope_fields(fields)),
-            tie_embeddings=fields.get("tie_word_embeddings", False),
-        )
-    except KeyError as error:
-        raise ValueError(f"{path} lacks {error}, which fixes the shape of the model") from error
-    if (head_dim := fields.get("head_dim") or config.head_dim) != config.head_dim:
-        raise ValueError(
-            f"{path}: head_dim is {head_dim}, but a Llama here has dim / n_heads = {config.head_dim}"
-        )
-    return config
-
-
-def refuse_others(path: Path, fields: dict[str, Any]) -> None:
-    """ValueError for the first field that asks for something a Llama does not have."""
-    expected = {
-        "model_type": "llama",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "hidden_act": "silu",
-        "partial_rotary_factor": 1.0,
-        "quantization_config": None,
-    }
-    for name, value in expected.items():
-        if (found := fields.get(name)) is not None and found != value:
-            raise ValueError(
-                f"{path}: {name} is {found!r}, but a Llama here has {value!r}; this is another architecture "
-                "(Qwen2, for one, adds biases to q, k and v), and it is not read"
-            )
-
-
-def rope_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """What config.json says of RoPE: transformers 5 calls it rope_parameters, older versions rope_scaling."""
-    return fields.get("rope_parameters") or fields.get("rope_scaling") or {}
-
-
-def read_scaling(path: Path, rope: dict[str, Any]) -> RopeScaling | None:
-    """Llama 3.1's scaling, or None; ValueError for any other kind."""
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind == "default":
-        return None
-    if kind != "llama3":
-        raise ValueError(
-            f"{path}: RoPE scaling of type {kind!r} is not read, only 'llama3' and 'default' are"
-        )
-    return RopeScaling(
-        factor=float(rope["factor"]),
-        low_freq_factor=float(rope["low_freq_factor"]),
-        high_freq_factor=float(rope["high_freq_factor"]),
-        original_max_seq_len=rope["original_max_position_embeddings"],
-    )
-
-
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights: those an index lists, or the one file; ValueError if any is absent."""
     for name in WEIGHTS:
         index = folder / f"{name}.index.json"
         if index.exists():
-            files = [folder / file for file in sorted(set(read_json(index)["weight_map"].values()))]
+            places = read_json(index).get("weight_map")
+            if not places:
+                raise ValueError(f"{index} has no weight_map, which says where each tensor is")
+            files = [folder / file for file in sorted(set(places.values()))]
             if absent := [file.name for file in files if not file.exists()]:
                 raise ValueError(
                     f"{folder}: {len(absent)} of {len(files)} files are absent: {', '.join(absent)}"
@@ -166,62 +107,49 @@ def in_pairs(name: str, weight: Stored, config: Config) -> Stored:
     return replace(weight, read=lambda: pair_rows(weight.read(), heads))
 
 
-def write_config(path: Path, config: Config, dtype: str) -> None:
-    """Write config.json with the field names that old and new versions of transformers both read."""
-    rope = config.rope_scaling
-    scaling = (
-        None
-        if rope is None
-        else {
-            "rope_type": "llama3",
-            "factor": rope.factor,
-            "low_freq_factor": rope.low_freq_factor,
-            "high_freq_factor": rope.high_freq_factor,
-            "original_max_position_embeddings": rope.original_max_seq_len,
-        }
-    )
-    write_json(
-        path,
-        {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "hidden_size": config.dim,
-            "num_hidden_layers": config.n_layers,
-            "num_attention_heads": config.n_heads,
-            "num_key_value_heads": config.n_kv_heads,
-            "intermediate_size": config.ffn_dim,
-            "vocab_size": config.vocab_size,
-            "max_position_embeddings": config.max_seq_len,
-            "rms_norm_eps": config.norm_eps,
-            "rope_theta": config.rope_theta,
-            "rope_scaling": scaling,
-            "tie_word_embeddings": config.tie_embeddings,
-            "hidden_act": "silu",
-            "torch_dtype": dtype,
-        },
-    )
+def write(model: Llama, folder: Path, tokenizer: Tokenizer | None = None, *, shards: int = 1) -> None:
+    """Write a folder that transformers and vLLM load, its weights in `shards` files of like size.
 
-
-def write(model: Llama, folder: Path, *, shards: int = 1) -> None:
-    """Write a folder that transformers and vLLM load, its weights in `shards` files of like size."""
-    theirs, weights = names(TABLE, model.config), {}
-    for name, weight in model.named_parameters():
-        heads = rotated_heads(name, model.config)
-        weights[theirs[name]] = weight if heads is None else half_rows(weight.detach(), heads)
-    parts = split(weights, shards)
+    With a tokenizer it is all they need to serve the model: config.json, the weights, tokenizer.json and
+    the ids that end a text. Of the two, transformers is what the tests run.
+    """
+    parts = split(dict(model.named_parameters()), shards)
     files = [f"model-{i + 1:05}-of-{len(parts):05}.safetensors" for i in range(len(parts))]
+    if len(parts) == 1:
+        files = ["model.safetensors"]
+    places: dict[str, str] = {}
     with replacing_files(folder, PATTERNS) as temporary:
-        write_config(
-            temporary / "config.json", model.config, str(model.norm.weight.dtype).removeprefix("torch.")
-        )
-        if len(parts) == 1:
-            write_safetensors(temporary / "model.safetensors", weights, FORMAT)
-            return
+        dtype = str(model.norm.weight.dtype).removeprefix("torch.")
+        write_config(temporary / "config.json", model.config, dtype, tokenizer)
         for file, part in zip(files, parts, strict=True):
-            write_safetensors(temporary / file, part, FORMAT)
-        places = {name: file for file, part in zip(files, parts, strict=True) for name in part}
-        sizes = {"total_size": sum(weight.nbytes for weight in weights.values())}
-        write_json(temporary / "model.safetensors.index.json", {"metadata": sizes, "weight_map": places})
+            weights = in_halves(part, model.config)
+            write_safetensors(temporary / file, weights, FORMAT)
+            places |= dict.fromkeys(weights, file)
+        if len(parts) > 1:
+            size = {"total_size": sum(weight.nbytes for weight in model.parameters())}
+            index = {"metadata": size, "weight_map": places}
+            write_json(temporary / "model.safetensors.index.json", index)
+        if tokenizer is not None:
+            write_tokenizer_files(tokenizer, temporary, model.config)
+
+
+def in_halves(part: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """Some of our weights under Hugging Face's names and in its row order; no others are copied."""
+    theirs, weights = names(TABLE, config), {}
+    for name, weight in part.items():
+        heads = rotated_heads(name, config)
+        weights[theirs[name]] = weight.detach() if heads is None else half_rows(weight.detach(), heads)
+    return weights
+
+
+def write_tokenizer_files(tokenizer: Tokenizer, folder: Path, config: Config) -> None:
+    """Write what transformers.AutoTokenizer and generate() read, and SentencePiece's own file beside."""
+    content = json.dumps(tokenizer_json(tokenizer), ensure_ascii=False)
+    (folder / "tokenizer.json").write_text(content, encoding="utf-8", newline="\n")
+    write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer, config.max_seq_len))
+    write_json(folder / "generation_config.json", begin_and_end(tokenizer))
+    if isinstance(tokenizer, SentencePiece):
+        (folder / "tokenizer.model").write_bytes(sentencepiece_model(tokenizer))
 
 
 def split(weights: dict[str, Tensor], shards: int) -> list[dict[str, Tensor]]:

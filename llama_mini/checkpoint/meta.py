@@ -14,11 +14,14 @@ from torch import Tensor
 from llama_mini.checkpoint.files import read_json, read_pickle, replacing_files, write_json
 from llama_mini.checkpoint.native import config_from
 from llama_mini.checkpoint.stored import Checkpoint, Stored, is_tied, select, shapes
+from llama_mini.checkpoint.tokenizers import write_tokenizer
 from llama_mini.config import CONFIGS, Config, RopeScaling, swiglu_width
 from llama_mini.model import Llama
+from llama_mini.tokenizer import Tokenizer
 
 AXES = {"wq": 0, "wk": 0, "wv": 0, "wo": 1, "w1": 0, "w2": 1, "w3": 0, "output": 0, "tok_embeddings": 0}
-IGNORED = ("rope.freqs",)
+IGNORED = "rope.freqs"  # the end of its name: LLaMA 1 stored the frequencies in every layer
+FOREIGN = ("moe_args", "quantization_args", "lora_args", "vision_chunk_size", "use_qk_norm")
 SIDECAR = "llama_mini.json"
 
 
@@ -59,10 +62,11 @@ def read_weights(folder: Path, dim: int) -> dict[str, Stored]:
     """Every weight of a folder by name, joined over its parts."""
     shards = [read_pickle(file) for file in shard_files(folder)]
     for shard in shards:
-        for name in IGNORED:
-            shard.pop(name, None)
+        for name in [name for name in shard if name.endswith(IGNORED)]:
+            del shard[name]
         if differing := set(shard) ^ set(shards[0]):
             raise ValueError(f"{folder}: {min(differing)} is in some parts of the model and not in others")
+    check_count(folder, shards, dim)
     weights = {}
     for name in shards[0]:
         parts = [shard[name] for shard in shards]
@@ -71,11 +75,24 @@ def read_weights(folder: Path, dim: int) -> dict[str, Stored]:
     return weights
 
 
+def check_count(folder: Path, shards: list[dict[str, Stored]], dim: int) -> None:
+    """ValueError if there are fewer or more parts than the rows of a matrix need: the last may be missing."""
+    wq = shards[0].get("layers.0.attention.wq.weight")
+    if wq is not None and dim % wq.shape[0] == 0 and dim != len(shards) * wq.shape[0]:
+        raise ValueError(
+            f"{folder} holds {len(shards)} of {dim // wq.shape[0]} parts: {wq.name} has {wq.shape[0]} rows "
+            f"in each, and dim is {dim}"
+        )
+
+
 def config_from_params(path: Path, params: dict[str, Any], vocab_size: int, tied: bool) -> Config:
     """The config behind a params.json, which leaves out the context and how far RoPE is stretched.
 
-    These two are looked up in the family; ValueError if no model there has this shape.
+    These two are looked up in the family, whatever the vocabulary, which fine-tunes extend; ValueError if no
+    model there has this shape, or for a field of a model that is no plain Llama.
     """
+    if foreign := [name for name in FOREIGN if params.get(name)]:
+        raise ValueError(f"{path}: {foreign[0]} is {params[foreign[0]]!r}, which no Llama here has")
     dim, n_heads = params["dim"], params["n_heads"]
     scaled = params.get("use_scaled_rope", False)
     config = Config(
@@ -94,9 +111,10 @@ def config_from_params(path: Path, params: dict[str, Any], vocab_size: int, tied
         tie_embeddings=tied,
     )
     for known in CONFIGS.values():
-        same = replace(config, max_seq_len=known.max_seq_len, rope_scaling=known.rope_scaling)
-        if known == same and (known.rope_scaling is not None) == scaled:
-            return known
+        found = replace(config, max_seq_len=known.max_seq_len, rope_scaling=known.rope_scaling)
+        same = known == replace(found, vocab_size=known.vocab_size)
+        if same and (known.rope_scaling is not None) == scaled:
+            return found
     if "max_seq_len" not in params:
         raise ValueError(
             f"{path} does not say how long the context is, and no model of the family has this shape: "
@@ -144,31 +162,34 @@ def params_of(config: Config) -> dict[str, Any]:
     return params
 
 
-def parts_of(name: str, weight: Tensor, shards: int) -> list[Tensor]:
-    """A weight cut into the parts of `shards` GPUs; ValueError if its length does not divide."""
+def part_of(name: str, weight: Tensor, i: int, shards: int) -> Tensor:
+    """The part of a weight that GPU i of `shards` holds; ValueError if its length does not divide."""
     axis = axis_of(name)
-    if axis is None:
-        return [weight] * shards
+    if axis is None or shards == 1:
+        return weight
     if weight.size(axis) % shards:
         raise ValueError(
             f"shards={shards} must divide axis {axis} of {name}, which is {weight.size(axis)} long"
         )
-    # A view would be saved with all of its storage.
-    return [part.clone() for part in weight.chunk(shards, axis)]
+    return weight.chunk(shards, axis)[i].clone()  # a view would be saved with all of its storage
 
 
-def write(model: Llama, folder: Path, *, shards: int = 1) -> None:
-    """Write a folder of Meta's layout in `shards` parts, and our own config for what params.json omits."""
+def write(model: Llama, folder: Path, tokenizer: Tokenizer | None = None, *, shards: int = 1) -> None:
+    """Write a folder of Meta's layout, part by part, and our own config for what params.json omits.
+
+    The embeddings are cut by rows, as in Llama 3. The tokenizer goes beside: as a tokenizer.model where
+    Meta's code reads it, Llama 2's and Llama 3's, else as our JSON.
+    """
     if shards < 1 or model.config.n_kv_heads % shards:
         raise ValueError(
             f"shards={shards} must divide n_kv_heads={model.config.n_kv_heads}: a part holds whole heads"
         )
-    parts: list[dict[str, Tensor]] = [{} for _ in range(shards)]
-    for name, weight in model.named_parameters():
-        for part, tensor in zip(parts, parts_of(name, weight.detach().cpu(), shards), strict=True):
-            part[name] = tensor
     with replacing_files(folder, ("consolidated.*.pth",)) as temporary:
         write_json(temporary / "params.json", params_of(model.config))
         write_json(temporary / SIDECAR, asdict(model.config))
-        for i, part in enumerate(parts):
+        for i in range(shards):
+            weights = model.named_parameters()
+            part = {name: part_of(name, weight.detach(), i, shards).cpu() for name, weight in weights}
             torch.save(part, temporary / f"consolidated.{i:02}.pth")
+        if tokenizer is not None:
+            write_tokenizer(tokenizer, temporary)

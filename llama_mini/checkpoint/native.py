@@ -8,8 +8,10 @@ from typing import Any
 
 from llama_mini.checkpoint.files import read_safetensors, replacing, safetensors_header, write_safetensors
 from llama_mini.checkpoint.stored import Checkpoint, select, shapes
+from llama_mini.checkpoint.tokenizers import write_tokenizer
 from llama_mini.config import Config, RopeScaling
 from llama_mini.model import Llama
+from llama_mini.tokenizer import Tokenizer
 
 KEY = "llama_mini"  # one key: safetensors writes several in random order, and equal models give equal files
 
@@ -41,8 +43,19 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     return notes(Path(path)).get("recipe", {})
 
 
-def write(model: Llama, path: str | Path, *, recipe: Mapping[str, Any] | None = None) -> None:
-    """Write a model to one file, its dtype kept, with an optional note in json on how it was made."""
+def write(
+    model: Llama,
+    path: str | Path,
+    tokenizer: Tokenizer | None = None,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model to one file, its dtype kept, with an optional note in json on how it was made.
+
+    The tokenizer goes beside it.
+    """
     content = {"config": asdict(model.config), "recipe": dict(recipe or {})}
     with replacing(Path(path)) as temporary:
         write_safetensors(temporary, dict(model.named_parameters()), {KEY: json.dumps(content)})
+    if tokenizer is not None:
+        write_tokenizer(tokenizer, Path(path).parent)

@@ -5,10 +5,11 @@ Nothing is read until `build` copies one tensor after the other to its device an
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from llama_mini.model import Llama
 from llama_mini.tokenizer import Tokenizer
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+Progress = Callable[[Iterable[Any]], Iterable[Any]]  # goes through a list as it is, and shows how far it is
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,19 @@ def check_weights(checkpoint: Checkpoint) -> None:
             )
 
 
-def build(checkpoint: Checkpoint, *, device: torch.device | str, dtype: torch.dtype | None) -> Llama:
+def build(
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype | None,
+    progress: Progress = iter,
+) -> Llama:
     """The model, made without memory, filled one tensor at a time; of the embeddings' dtype unless given."""
     check_weights(checkpoint)
     with torch.device("meta"):
         model = Llama(checkpoint.config)
     model.to(dtype or checkpoint.weights["tok_embeddings.weight"].dtype).to_empty(device=device)
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for name, weight in progress(list(model.named_parameters())):
             weight.copy_(checkpoint.weights[name].read())
     return model.eval()

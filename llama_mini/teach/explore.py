@@ -46,6 +46,28 @@ def progress(iterable: Iterable[Any], total: int | None = None, label: str = "")
     yield from tqdm(iterable, total=total, desc=label, leave=False)
 
 
+def watch(
+    iterable: Iterable[Any], draw: "Callable[[], Figure]", *, alt: str, every: int = 25
+) -> Iterator[Any]:
+    """Go through `iterable`; in a live front end, draw the figure again after every few items.
+
+    It takes no part in what is stored: where nobody watches, nothing is drawn.
+    """
+    if not live():
+        yield from iterable
+        return
+    widgets = _widgets()
+    from IPython.display import display
+
+    picture = widgets.Image(format="svg+xml", layout={"max_width": "100%"})
+    display(picture)
+    for i, item in enumerate(iterable):
+        yield item
+        if i % every == every - 1:
+            picture.value = figures.svg(draw(), alt).encode()
+    picture.close()  # the cell draws the last one itself, to be stored
+
+
 def live() -> bool:
     """Whether the running cell was sent by a front end with a person at it.
 

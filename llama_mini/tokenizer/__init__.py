@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llama_mini.tokenizer.base import Tokenizer
 from llama_mini.tokenizer.bpe import BPE
+from llama_mini.tokenizer.huggingface import OtherTokenizer, load_huggingface
 from llama_mini.tokenizer.llama2c import load_llama2c
 from llama_mini.tokenizer.sentencepiece import SentencePiece, load_sentencepiece
 from llama_mini.tokenizer.tiktoken import load_tiktoken
@@ -18,8 +19,8 @@ NAMES = ("tokenizer.model", "tokenizer.json", "tokenizer.bin", "tok*.model", "to
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """The tokenizer in a file, recognised by its first bytes, or in the tokenizer file of a folder.
 
-    Reads our own JSON, SentencePiece models, tiktoken rank files and llama2.c's .bin; ValueError for anything
-    else.
+    Reads our own JSON, Hugging Face's tokenizer.json, SentencePiece models, tiktoken rank files and
+    llama2.c's .bin; ValueError for anything else.
     """
     path = Path(path)
     file = find_tokenizer(path) if path.is_dir() else path
@@ -31,6 +32,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         head = stream.read(512)
     try:
         return recognise(head)(file)
+    except OtherTokenizer as error:
+        raise OtherTokenizer(f"{file}: {error}") from error
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -42,9 +45,11 @@ def find_tokenizer(folder: str | Path) -> Path | None:
 
 
 def recognise(head: bytes) -> Callable[[Path], Tokenizer]:
-    """The reader for a file that starts with head; ValueError if it is none of the four kinds."""
-    if head.lstrip().startswith(b"{"):
+    """The reader for a file that starts with head; ValueError if it is none of the five kinds."""
+    if re.match(rb'\s*{\s*"(pattern|special_tokens|tokens)"', head):
         return BPE.load
+    if head.lstrip().startswith(b"{"):
+        return load_huggingface
     if re.match(rb"[A-Za-z0-9+/]+=* \d+\r?(\n|$)", head):
         return load_tiktoken
     if re.match(rb"\n[^\0].?\n", head, re.DOTALL):  # field 1, its length, in it field 1

@@ -47,3 +47,14 @@ def load_tiktoken(path: str | Path) -> BPE:
                 f"line {number}: rank {int(rank)}, expected {number - 1}: ranks must count up from 0"
             )
     return BPE(tokens, pattern=LLAMA3_PATTERN, special_tokens=LLAMA3_SPECIALS)
+
+
+def is_llama3(tokenizer: BPE) -> bool:
+    """Whether a rank file says all about a tokenizer: pattern and special tokens are not in it."""
+    return tokenizer.pattern == LLAMA3_PATTERN and tuple(tokenizer.special_tokens) == LLAMA3_SPECIALS
+
+
+def tiktoken_file(tokenizer: BPE) -> bytes:
+    """The rank file of a tokenizer: one line a token, its bytes in base64 and its rank."""
+    lines = (b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in tokenizer.ranks.items())
+    return b"".join(lines)

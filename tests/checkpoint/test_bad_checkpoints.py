@@ -168,7 +168,7 @@ def test_no_such_path(tmp_path):
 
 def test_wrong_ways_to_save(gqa, tmp_path):
     for arguments, words in [
-        ({"format": "gguf"}, "choose one of"),
+        ({"format": "paper"}, "choose one of"),
         ({"shards": 2}, "native format is one file"),
         ({"format": "meta", "shards": 3}, "shards=3 must divide n_kv_heads=2"),
         ({"format": "huggingface", "shards": 0}, "shards=0 must be between"),

@@ -1,14 +1,16 @@
 """GGUF beyond the one real file: its half-precision types, Llama 3.1's scaling, and what is refused."""
 
+import random
 import struct
 
 import pytest
 import torch
 
 from llama_mini import Llama, RopeScaling
-from llama_mini.checkpoint import gguf, load
+from llama_mini.checkpoint import gguf, load, read, save
 from llama_mini.checkpoint.stored import names
 from llama_mini.model import rope_frequencies
+from llama_mini.tokenizer import BPE
 
 CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 30}
 
@@ -104,12 +106,12 @@ def test_what_is_refused(tmp_path, changes, words, tiny):
         load(tmp_path / "a.gguf")
 
 
-def test_quantized_blocks(tmp_path, monkeypatch, tiny):
+def test_blocks_of_a_kind_not_read_here(tmp_path, monkeypatch, tiny):
     model = tiny()
-    monkeypatch.setitem(CODES, torch.float32, 2)  # Q4_0
+    monkeypatch.setitem(CODES, torch.float32, 12)  # Q4_K
     write_gguf(model, tmp_path / "a.gguf", tensors_of(model))
     with pytest.raises(
-        ValueError, match=r"token_embd.weight \(52, 32\) is stored in quantized blocks \(GGUF type 2\)"
+        ValueError, match=r"token_embd.weight \(52, 32\) is stored in blocks of GGUF type 12.* Q8_0"
     ):
         load(tmp_path / "a.gguf")
 
@@ -122,3 +124,37 @@ def test_cut_anywhere_it_is_refused(tmp_path, tiny):
         (tmp_path / "b.gguf").write_bytes(whole[:keep])
         with pytest.raises(ValueError, match=r"b\.gguf: the file ends at byte"):
             load(tmp_path / "b.gguf")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"llama__block_count": 2**31}, r"block_count is 2147483648, but there are 21 tensors"),
+        ({"llama__attention__head_count": 0}, "head_count is 0, not a positive number"),
+        ({"llama__context_length": "long"}, "context_length is long, not a positive number"),
+        ({"general__alignment": 3}, "alignment is 3, which must be a multiple of 8"),
+        ({"llama__rope__freq_base": float("nan")}, "freq_base is nan, not a positive number"),
+    ],
+)
+def test_damaged_metadata(tmp_path, tiny, changes, words):
+    model = tiny()
+    write_gguf(model, tmp_path / "a.gguf", tensors_of(model), **changes)
+    with pytest.raises(ValueError, match=words):
+        load(tmp_path / "a.gguf")
+
+
+def test_any_damage_to_the_header_is_an_error_with_words(tmp_path, tiny):
+    tokenizer = BPE.train(["low lower"] * 9, vocab_size=258)
+    path, chance = tmp_path / "a.gguf", random.Random(0)
+    save(tiny(n_layers=1, vocab_size=259), path, format="gguf-q8_0", tokenizer=tokenizer)
+    whole = path.read_bytes()
+    refused = []
+    for _ in range(200):
+        start, length = chance.randrange(4, 9000), chance.choice([1, 4, 8])
+        path.write_bytes(whole[:start] + chance.randbytes(length) + whole[start + length :])
+        try:
+            read(path)
+        except ValueError as error:
+            refused.append(str(error))
+    assert 40 < len(refused) < 200
+    assert all(str(path) in words for words in refused)

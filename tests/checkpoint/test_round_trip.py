@@ -138,7 +138,7 @@ def test_params_json_as_meta_published_it():
     params |= {"use_scaled_rope": True}
     assert config_from_params(Path("params.json"), params, 128256, False) == find_config("llama-3.1-8b")
     with pytest.raises(ValueError, match='add "max_seq_len"'):
-        config_from_params(Path("params.json"), params, 1000, False)
+        config_from_params(Path("params.json"), params | {"n_layers": 31}, 128256, False)
 
 
 def test_older_hugging_face_files(tmp_path, tiny, assert_same):

@@ -3,7 +3,7 @@
 import pytest
 
 from llama_mini.teach import explore as module
-from llama_mini.teach.explore import explore, progress
+from llama_mini.teach.explore import explore, progress, watch
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
 nbformat = pytest.importorskip("nbformat")
@@ -63,6 +63,26 @@ def test_progress_passes_everything_on_and_shows_a_bar_only_to_somebody(monkeypa
     monkeypatch.setattr("tqdm.auto.tqdm", lambda it, **settings: bars.append(settings) or it)
     assert list(progress(range(3), total=3, label="tales")) == [0, 1, 2]
     assert bars == [{"total": 3, "desc": "tales", "leave": False}]
+
+
+def test_watch_passes_everything_on_and_redraws_only_for_somebody(shown, monkeypatch):
+    seen = []
+
+    def curve():
+        seen.append(None)
+        return draw(len(seen))
+
+    assert list(watch(range(7), curve, alt="A curve.", every=3)) == [*range(7)]
+    assert seen == shown == []
+    monkeypatch.setattr(module, "live", lambda: True)
+    pictures = []
+    for i in watch(range(7), curve, alt="A curve.", every=3):
+        pictures.append((i, bytes(shown[0].value)))
+    assert len(seen) == 2
+    assert [b">1 10000 first</text>" in picture for _, picture in pictures] == [
+        i in (3, 4, 5) for i in range(7)
+    ]
+    assert b">2 10000 first</text>" in pictures[-1][1]
 
 
 def test_an_executed_notebook_stores_the_still_picture_and_nothing_live():

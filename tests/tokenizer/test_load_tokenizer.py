@@ -26,7 +26,7 @@ def test_a_model_file_goes_before_its_exports(real_data):
         (b"", "no tokenizer known"),
         (b"version https://git-lfs.github.com/spec/v1\n", "no tokenizer known"),
         (b"PK\x03\x04 and so on", "no tokenizer known"),
-        (b'{"model": {"type": "BPE"}}', "not a tokenizer of llama_mini"),
+        (b'{"model": {"type": "BPE"}}', "a tokenizer of type 'BPE'"),
         (b'{"pattern": ".", ', "Expecting property name"),
     ],
 )
