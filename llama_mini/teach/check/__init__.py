@@ -4,14 +4,15 @@ import difflib
 from importlib import import_module
 
 from llama_mini.teach.check.exercise import Exercise, Mistake
+from llama_mini.teach.check.guesses import guesses
 from llama_mini.teach.check.text import between, close, equal
 
-__all__ = ["Exercise", "Mistake", "between", "close", "equal", "exercises"]
+__all__ = ["Exercise", "Mistake", "between", "close", "equal", "exercises", "guesses"]
 
 
 CHAPTERS = (
     "family", "next_word", "tokenizer", "norm", "attention", "rope", "swiglu", "gqa", "whole", "cache",
-    "sampling", "speculative", "tiles",
+    "sampling", "speculative", "tiles", "weights", "cleaning", "mixing", "pretraining", "scaling", "parallel",
 )  # fmt: skip
 
 
