@@ -41,7 +41,11 @@ class Mixture:
         """How often each source has been read when so many tokens were drawn (LLaMA, table 1)."""
         return {name: share * tokens / len(self.sources[name].stream) for name, share in self.shares.items()}
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[Tensor]:
+        return (draw.document for draw in self.draws())
+
+    def draws(self) -> Iterator[Draw]:
+        """The same line, each document with its source and the epoch that its source is in."""
         lines = {name: self._line(number, self.sources[name]) for number, name in enumerate(self.sources)}
         read = dict.fromkeys(self.sources, 0)
         while True:
