@@ -1,13 +1,16 @@
-"""Decoding and training against transformers' LlamaForCausalLM, same weights, same process, in turn.
+"""Decoding and training against transformers' LlamaForCausalLM, same shapes, same process, in turn.
 
-Prints JSON: python benchmarks/cpu.py [--rounds 7] [--threads 2]
+Prints JSON: python benchmarks/cpu.py [--rounds 7] [--threads 2]. Ratios above 1 are in our favour;
+transformers runs eagerly, as its `generate` does unless told otherwise.
 """
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,7 @@ import transformers
 
 from llama_mini import CONFIGS, Config, Llama, generate
 from llama_mini.generate import Sampling
+from llama_mini.surgery import fuse
 
 
 def reference(config: Config) -> transformers.LlamaForCausalLM:
@@ -34,27 +38,32 @@ def reference(config: Config) -> transformers.LlamaForCausalLM:
     )
 
 
-def ratio(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> dict[str, float]:
-    """Median seconds of both, run in turn, and the median of theirs / ours pair by pair."""
-    times: list[tuple[float, float]] = []
+def compare(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
+    """Median seconds of each run, all in turn in every round, and the median of transformers' over its own.
+
+    One thread is timed by the processor's clock, which does not run while others use the core.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
-        pair = []
-        for run in (ours, theirs):
-            start = time.perf_counter()
+        for name, run in runs.items():
+            start = clock()
             run()
-            pair.append(time.perf_counter() - start)
-        times.append((pair[0], pair[1]))
-    times = times[1:]  # the first round warms up
+            times[name].append(clock() - start)
+    theirs = times["transformers"][1:]  # the first round warms up, and compiles
     return {
-        "ours_s": statistics.median(a for a, _ in times),
-        "transformers_s": statistics.median(b for _, b in times),
-        "ratio": statistics.median(b / a for a, b in times),
+        name: {
+            "seconds": statistics.median(ours[1:]),
+            "ratio": statistics.median(a / b for a, b in zip(theirs, ours[1:], strict=True)),
+        }
+        for name, ours in times.items()
     }
 
 
-def decode(config: Config, rounds: int) -> dict[str, float]:
-    """Greedy decoding of 64 tokens at batch 1, eager."""
+def decode(config: Config, rounds: int) -> dict[str, dict[str, float]]:
+    """Greedy decoding of 64 tokens at batch 1."""
     model, theirs = Llama(config).eval(), reference(config).eval()
+    fused = fuse(deepcopy(model))
     prompt = list(range(1, 9))
     greedy = Sampling(temperature=0)
 
@@ -70,11 +79,20 @@ def decode(config: Config, rounds: int) -> dict[str, float]:
                 pad_token_id=0,
             )
 
-    return ratio(lambda: generate(model, [prompt], greedy, max_new_tokens=64), their_run, rounds)
+    return compare(
+        {
+            "transformers": their_run,
+            "eager": lambda: generate(model, [prompt], greedy, max_new_tokens=64),
+            "fused": lambda: generate(fused, [prompt], greedy, max_new_tokens=64),
+            "compiled": lambda: generate(model, [prompt], greedy, max_new_tokens=64, compile=True),
+            "fused and compiled": lambda: generate(fused, [prompt], greedy, max_new_tokens=64, compile=True),
+        },
+        rounds,
+    )
 
 
-def train_step(config: Config, rounds: int) -> dict[str, float]:
-    """Forward, backward and AdamW on 8 x 256 tokens, eager float32."""
+def train_step(config: Config, rounds: int) -> dict[str, dict[str, float]]:
+    """Forward, backward and AdamW on 8 x 256 tokens, float32."""
     tokens = torch.randint(config.vocab_size, (8, 257))
 
     def stepper(model: torch.nn.Module, logits: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], None]:
@@ -88,9 +106,15 @@ def train_step(config: Config, rounds: int) -> dict[str, float]:
 
         return step
 
-    ours, theirs = Llama(config), reference(config)
-    return ratio(
-        stepper(ours, ours), stepper(theirs, lambda x: theirs(input_ids=x, use_cache=False).logits), rounds
+    ours, compiled, theirs = Llama(config), Llama(config), reference(config)
+    compiled.compile()
+    return compare(
+        {
+            "transformers": stepper(theirs, lambda x: theirs(input_ids=x, use_cache=False).logits),
+            "eager": stepper(ours, ours),
+            "compiled": stepper(compiled, compiled),
+        },
+        rounds,
     )
 
 
@@ -101,7 +125,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    rows: dict[str, object] = {"torch": torch.__version__, "transformers": transformers.__version__}
+    rows: dict[str, object] = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "load": os.getloadavg()[0],  # above the number of threads, others were at work
+    }
     for name in ("mini-1m", "mini-7m"):
         rows[f"train step, {name}"] = train_step(CONFIGS[name], options.rounds)
     for name in ("mini-1m", "mini-15m"):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from llama_mini.cache import KVCache
+from llama_mini.decode import compiled_decode, decode, new_cache
 from llama_mini.model import Llama
 
 Prompts = Sequence[Sequence[int]]
@@ -122,26 +123,31 @@ def stream(
     max_new_tokens: int,
     stop: Collection[int] = (),
     generator: torch.Generator | None = None,
+    compile: bool = False,
 ) -> Iterator[list[int | None]]:
     """Continue each prompt, a list of token ids: yields a token a row at every step, None once a row stopped.
 
     A stop token ends its row and is not yielded. Randomness is one uniform number for each row and step,
     drawn from `generator` (on the CPU) up front, row by row, so splitting a batch changes nothing.
+    With compile, all steps after the prompt run through one compiled step over a cache of fixed size: the
+    first call takes a minute, the next ones with as many rows are fast. It needs a C++ compiler on a CPU.
     ValueError, before any work, for an empty prompt, an id outside the vocabulary or too many tokens.
     """
     check_prompts(model, prompts, max_new_tokens)
     weight, batch = model.tok_embeddings.weight, len(prompts)
     longest = max(len(prompt) for prompt in prompts)
-    size = longest + max_new_tokens
-    cache = KVCache(model.config, batch=batch, size=size, device=weight.device, dtype=weight.dtype)
+    cache = new_cache(model, batch, longest + max_new_tokens, compile)
+    step_on = compiled_decode(model, cache) if compile else decode
     uniforms = torch.rand(batch, max_new_tokens, dtype=torch.float64, generator=generator).to(weight.device)
     seen = torch.zeros(batch, model.config.vocab_size, dtype=torch.bool, device=weight.device)
     for row, prompt in enumerate(prompts):
         seen[row, list(prompt)] = True
     features, positions = prefill(model, prompts, cache)
+    logits = model.head(features)
     running = [True] * batch
     for step in range(max_new_tokens):
-        logits = penalize(model.head(features), seen, sampling.repetition_penalty)
+        if sampling.repetition_penalty != 1:
+            logits = penalize(logits, seen, sampling.repetition_penalty)
         tokens = choose(logits, uniforms[:, step], sampling)[:, None]  # (B, 1)
         seen.scatter_(1, tokens, True)
         chosen = tokens[:, 0].tolist()
@@ -150,8 +156,8 @@ def stream(
             return
         yield [token if alive else None for alive, token in zip(running, chosen, strict=True)]
         if step + 1 < max_new_tokens:  # the last token needs no successor
-            visible = cache.upto(longest + step + 1)
-            features = model.features(tokens, positions=positions[:, None] + step, cache=visible)[:, -1]
+            visible = cache if compile else cache.upto(longest + step + 1)
+            logits = step_on(model, tokens, positions[:, None] + step, visible)
 
 
 def generate(
@@ -162,9 +168,13 @@ def generate(
     max_new_tokens: int,
     stop: Collection[int] = (),
     generator: torch.Generator | None = None,
+    compile: bool = False,
 ) -> list[list[int]]:
     """The new tokens of each prompt, all at once; arguments and errors as in `stream`."""
-    steps = stream(model, prompts, sampling, max_new_tokens=max_new_tokens, stop=stop, generator=generator)
+    steps = stream(
+        model, prompts, sampling,
+        max_new_tokens=max_new_tokens, stop=stop, generator=generator, compile=compile,
+    )  # fmt: skip
     rows = zip(*steps, strict=True)
     return [[token for token in row if token is not None] for row in rows] or [[] for _ in prompts]
 

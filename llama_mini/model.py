@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llama_mini.cache import KVCache
+from llama_mini.cache import KVCache, Packed
 from llama_mini.config import Config, RopeScaling
 
 Write = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys and values in, all visible ones out
@@ -52,17 +52,24 @@ def rope_frequencies(
 def rope_table(positions: Tensor, freqs: Tensor) -> Tensor:
     """Cosine and sine of position * frequency: (B or 1, T) and (D/2) -> (2, B or 1, T, 1, D/2), float32."""
     angles = positions[..., None, None].float() * freqs
-    return torch.stack([angles.cos(), angles.sin()])
+    return torch.stack([angles.cos(), angles.sin()], -1).movedim(-1, 0)  # side by side in memory
 
 
 def rotate(x: Tensor, rope: Tensor) -> Tensor:
     """Turn the pairs (x0, x1), (x2, x3), ... of x by the angles behind rope.
 
-    x (B, T, heads, D), rope (2, B or 1, T, 1, D/2). RoFormer (Su et al. 2021), eq. 34, in Meta's layout.
+    x (B, T, heads, D), rope (2, B or 1, T, 1, D/2). RoFormer (Su et al. 2021), eq. 34, in Meta's layout: a
+    pair is a complex number, turned by one product. A compiler cannot fuse complex numbers: it gets the same
+    product written out.
     """
-    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)  # (B, T, heads, D/2) each
-    cos, sin = rope
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+    pairs = x.float().unflatten(-1, (-1, 2)).contiguous()  # (B, T, heads, D/2, 2)
+    if torch.compiler.is_compiling():
+        (a, b), (cos, sin) = pairs.unbind(-1), rope
+        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], -1)
+    else:
+        spin = torch.view_as_complex(rope.movedim(0, -1).contiguous())
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * spin)
+    return turned.flatten(-2).type_as(x)
 
 
 class Attention(nn.Module):
@@ -144,7 +151,7 @@ class Llama(nn.Module):
                 nn.init.normal_(weight, std=std, generator=generator)
 
     def features(
-        self, tokens: Tensor, *, positions: Tensor | None = None, cache: KVCache | None = None
+        self, tokens: Tensor, *, positions: Tensor | None = None, cache: KVCache | Packed | None = None
     ) -> Tensor:
         """The normed residual stream (B, T, C) that the head reads; arguments as in `forward`."""
         if positions is None:
@@ -164,7 +171,7 @@ class Llama(nn.Module):
         return F.linear(x, self.tok_embeddings.weight) if self.output is None else self.output(x)
 
     def forward(
-        self, tokens: Tensor, *, positions: Tensor | None = None, cache: KVCache | None = None
+        self, tokens: Tensor, *, positions: Tensor | None = None, cache: KVCache | Packed | None = None
     ) -> Tensor:
         """Logits (B, T, V) for tokens (B, T).
 

@@ -1,12 +1,17 @@
 """Choosing tokens: filters, determinism, ragged batches, borders."""
 
+import shutil
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from llama_mini import Config, Llama, generate, stream
+from llama_mini.compress.int8 import to_int8
 from llama_mini.generate import Sampling, beam, choose, penalize, probabilities, sample
+from llama_mini.surgery import fuse
 
 TINY = Config(dim=32, n_layers=2, n_heads=4, n_kv_heads=1, ffn_dim=48, vocab_size=61, max_seq_len=40)
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [8], [9, 10, 11]]
@@ -194,3 +199,41 @@ def test_a_wider_beam_reorders_its_cache():
 def test_a_beam_that_cannot_be_is_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         beam(model_of(5), [1], max_new_tokens=3, **settings)
+
+
+@pytest.fixture
+def compiler(monkeypatch) -> CompileCounter:
+    """Counts what torch.compile would compile, and runs it as it is: no C++ compiler needed."""
+    torch._dynamo.reset()
+    counter, real = CompileCounter(), torch.compile
+
+    def compile(function, *, dynamic, options):
+        return real(function, backend=counter, dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    return counter
+
+
+def test_compiled_steps_compile_once_and_again_only_for_other_shapes(model, compiler):
+    for prompts in (PROMPTS, [[3], [4, 5], [6]]):  # 32 and 38 places: one cache size, one compilation
+        expected = generate(model, prompts, Sampling(temperature=0), max_new_tokens=32)
+        assert generate(model, prompts, Sampling(temperature=0), max_new_tokens=32, compile=True) == expected
+        assert compiler.frame_count == 1
+    drawn = generate(model, PROMPTS, max_new_tokens=32, generator=seeded(), compile=True)
+    assert drawn == generate(model, PROMPTS, max_new_tokens=32, generator=seeded())
+    assert compiler.frame_count == 1
+    generate(model, PROMPTS[:2], max_new_tokens=32, compile=True)
+    assert compiler.frame_count == 2
+
+
+def test_a_step_through_the_real_compiler_tells_the_same_text(model):
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("needs a C++ compiler (g++ or clang++) for torch.compile on the CPU")
+    torch._dynamo.reset()
+    small = deepcopy(model)
+    del small.layers[1:]  # a compiler takes its time
+    fused = fuse(small)
+    to_int8(fused, "w2")
+    prompt, greedy = PROMPTS[:1], Sampling(temperature=0)  # one row: every product is of a single vector
+    expected = generate(fused, prompt, greedy, max_new_tokens=30)
+    assert generate(fused, prompt, greedy, max_new_tokens=30, compile=True) == expected

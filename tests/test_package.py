@@ -10,7 +10,7 @@ import pytest
 import llama_mini
 
 PACKAGE = Path(llama_mini.__file__).parent
-CORE = ("config", "cache", "model", "generate")
+CORE = ("config", "cache", "model", "decode", "generate")
 STAGES = ("pretrain", "finetune", "align", "compress", "evaluate")
 WHERE_USED = (
     "matplotlib",
