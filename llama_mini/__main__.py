@@ -6,9 +6,8 @@ wrong command line, 1 for what cannot be done.
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,15 +15,16 @@ from typing import Annotated, Any
 import torch
 
 from llama_mini import doctor as machine
-from llama_mini.checkpoint import ASSETS, FORMATS, load, read, save
-from llama_mini.checkpoint.stored import Checkpoint
-from llama_mini.config import CONFIGS, Config, find_config
-from llama_mini.data.corpus import fingerprint, map_tokens, write_tokens
+from llama_mini.checkpoint import ASSETS, FORMATS, load, save
+from llama_mini.config import find_config
+from llama_mini.data.corpus import fingerprint, write_tokens
 from llama_mini.generate import Sampling, stream
+from llama_mini.info import about
+from llama_mini.pretrain.launch import processes, start
 from llama_mini.pretrain.log import tensorboard as write_log
-from llama_mini.pretrain.run import check_settings, pretrain
-from llama_mini.tokenizer import Tokenizer, load_tokenizer
-from llama_mini.train import Step, TrainConfig
+from llama_mini.pretrain.run import check_settings
+from llama_mini.tokenizer import load_tokenizer
+from llama_mini.train import TrainConfig
 
 try:
     import typer
@@ -36,6 +36,8 @@ UsageError: Any = typer.BadParameter.__base__  # every wrong command line; typer
 Option = typer.Option
 TOKENIZER = ASSETS / "tokenizer.json"
 ENDINGS = {".safetensors": "native", ".gguf": "gguf", ".bin": "llama2c"}  # any other target is a folder
+
+BAR = partial(tqdm, desc="loading", unit="tensor", delay=1, leave=False, disable=None)  # on a terminal
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -84,7 +86,7 @@ def generate_text(
     Your own opening:  python -m llama_mini generate --prompt "Once there was a goat" --temperature 0.7
     Real weights:      python -m llama_mini generate --weights Llama-2-7b/ --prompt "A llama is" --device cuda
     """
-    model, beside = load(weights, device=device)
+    model, beside = load(weights, device=device, progress=BAR)
     tok = load_tokenizer(tokenizer) if tokenizer else beside
     if tok is None:
         raise ValueError(f"there is no tokenizer beside {weights}: name its file with --tokenizer")
@@ -114,48 +116,6 @@ def info(model: Annotated[str, typer.Argument(help="A member of the family, or a
         print(f"{name:<22}{value}")
 
 
-def about(model: str) -> dict[str, str]:
-    """What is known of a member of the family, of weights at a path, or of a bundled model."""
-    for path in (Path(model), ASSETS / f"{model}.safetensors"):
-        if model not in CONFIGS and path.exists():
-            checkpoint = read(path)
-            return describe(checkpoint.config) | {"on disk": on_disk(checkpoint)}
-    return describe(find_config(model))
-
-
-def on_disk(checkpoint: Checkpoint) -> str:
-    """The bytes of the files that hold the weights."""
-    n_bytes = sum(file.stat().st_size for file in {weight.file for weight in checkpoint.weights.values()})
-    return f"{size(n_bytes)}, {8 * n_bytes / checkpoint.config.n_params:.1f} bits a parameter"
-
-
-def describe(config: Config) -> dict[str, str]:
-    """The lines of `info`."""
-    n, context = config.n_params, config.max_seq_len
-    one, full = config.kv_cache_bytes(), config.kv_cache_bytes(context)
-    widths = {"fp32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
-    return {
-        "parameters": f"{n:,}",
-        "layers": f"{config.n_layers} of width {config.dim:,}, feed-forward {config.ffn_dim:,}",
-        "heads": f"{config.n_heads} of width {config.head_dim}, {config.n_kv_heads} for keys and values",
-        "vocabulary": f"{config.vocab_size:,}{' (tied)' if config.tie_embeddings else ''}",
-        "context": f"{context:,} tokens",
-        "memory of the weights": ", ".join(f"{name} {size(n * width)}" for name, width in widths.items()),
-        "KV cache (bf16)": f"{size(one)} a token, {size(full)} when full",
-        "FLOPs a token": f"{config.flops_per_token():,} with no past, {config.flops_per_token(context):,} "
-        "with a full one; in training three times that",
-    }
-
-
-def size(n_bytes: float) -> str:
-    """Bytes in the unit that a reader would choose."""
-    for unit in ("B", "KiB", "MiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:,.4g} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:,.2f} GiB"
-
-
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(help="Weights in any format that is read here.")],
@@ -173,7 +133,7 @@ def convert(
     To one file of ours:        python -m llama_mini convert Llama-2-7b/ llama-2-7b.safetensors
     """
     format = format or ENDINGS.get(target.suffix, "huggingface")
-    model, tokenizer = load(source)
+    model, tokenizer = load(source, progress=BAR)
     save(model, target, format=format, tokenizer=tokenizer, shards=shards)
     print(f"wrote {target} ({format})", file=sys.stderr)
 
@@ -234,31 +194,6 @@ def train_model(
                 bar.update(step.index - bar.n)
     if first:
         print(f"wrote {out / 'model.safetensors'}", file=sys.stderr)
-
-
-@contextmanager
-def processes(parallel: str | None, device: str) -> Iterator[Any]:
-    """The mesh of the processes that torchrun started, or None where this one is alone."""
-    if parallel is None and "WORLD_SIZE" not in os.environ:
-        yield None
-        return
-    from llama_mini.pretrain.distributed import process_group
-
-    with process_group(device) as mesh:
-        yield mesh
-
-
-def start(
-    tokens: Path, tok: Tokenizer, out: Path, mesh: Any, parallel: str | None, device: str, settings: dict
-) -> Iterator[Step]:
-    """The steps of a run in this process, alone or as one of several."""
-    if mesh is None:
-        return pretrain(map_tokens(tokens), tok, out, device=device, **settings)
-    from llama_mini.pretrain import distributed
-
-    torch.distributed.barrier()  # until the first has written the tokens
-    how = parallel or "ddp"
-    return distributed.pretrain(map_tokens(tokens), tok, out, mesh=mesh, parallel=how, **settings)
 
 
 @app.command()

@@ -17,7 +17,6 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from llama_mini.compress.int8 import to_int8
 from llama_mini.config import CONFIGS, Config
@@ -115,10 +114,16 @@ def random_model(config: Config, dtype: torch.dtype, device: str) -> Llama:
     return model
 
 
-def bits(model: nn.Module, config: Config) -> float:
-    """Bits a parameter in memory, whatever the layers keep them as."""
-    held = [*model.parameters(), *model.buffers()]
-    return 8 * sum(tensor.nbytes for tensor in held) / config.n_params
+def bits(model: Llama) -> float:
+    """Bits a parameter of what a step reads, whatever the layers keep; an embedding that is only looked up
+    does not count."""
+    held = {name: tensor for name, tensor in model.state_dict().items() if name != "tok_embeddings.weight"}
+    n_params = model.config.n_params
+    if model.output is None:
+        held["head"] = model.tok_embeddings.weight
+    elif not model.config.tie_embeddings:
+        n_params -= model.tok_embeddings.weight.numel()
+    return 8 * sum(tensor.nbytes for tensor in held.values()) / n_params
 
 
 def prefill_row(model: Llama, machine: Machine, device: str, length: int) -> Row:
@@ -127,7 +132,7 @@ def prefill_row(model: Llama, machine: Machine, device: str, length: int) -> Row
     cache = new_cache(model, 1, length, compile=False)
     with torch.inference_mode():
         taken = seconds(lambda: model.head(prefill(model, [prompt], cache)[0]), device)
-    work = forward_work(model.config, length, weight_bits=bits(model, model.config))
+    work = forward_work(model.config, length, weight_bits=bits(model))
     best = work.flops / work.seconds(machine) / 1e12
     return Row(f"prefill of {length} tokens", work.flops / taken / 1e12, "TFLOP/s", best)
 
@@ -145,7 +150,7 @@ def decode_row(model: Llama, machine: Machine, *, batch: int, n: int, compile: b
     width = 8 * model.tok_embeddings.weight.element_size()
     past = 8 + skipped + counted // 2
     least = forward_work(
-        model.config, 1, past=past, batch=batch, weight_bits=bits(model, model.config), cache_bits=width
+        model.config, 1, past=past, batch=batch, weight_bits=bits(model), cache_bits=width
     ).seconds(machine)
     return Row(f"{name}, batch {batch}", batch * counted / taken, "tokens/s", batch / least)
 

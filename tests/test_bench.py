@@ -13,6 +13,7 @@ from llama_mini.bench import (
     LARGE,
     SMALL,
     Row,
+    bits,
     decode_row,
     measure,
     plan_for,
@@ -22,6 +23,7 @@ from llama_mini.bench import (
 )
 from llama_mini.compress.int8 import to_int8
 from llama_mini.costs import Machine, forward_work
+from llama_mini.surgery import fuse
 
 TINY = Config(dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=48, vocab_size=61, max_seq_len=40)
 PLAN = replace(
@@ -63,6 +65,15 @@ def test_a_decode_step_is_bounded_by_the_bytes_it_reads():
     assert plain.ceiling == pytest.approx(2 * 1e6 / work.n_bytes)
     to_int8(model)
     assert decode_row(model, slow_memory, batch=2, n=16, compile=False, name="int8").ceiling > plain.ceiling
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_bits_a_step_reads_are_those_of_its_layers(tied):
+    model = random_model(replace(TINY, tie_embeddings=tied), torch.float32, "cpu")
+    assert bits(model) == 32
+    assert bits(fuse(model)) == 32
+    to_int8(model)
+    assert 8 < bits(model) < 12  # the norms and the scales are float32
 
 
 def test_seconds_is_the_median_of_runs_after_the_first():

@@ -41,7 +41,7 @@ def test_only_what_the_pattern_finds_is_swapped():
 
 
 def test_a_pattern_that_finds_nothing_is_an_error():
-    with pytest.raises(ValueError, match="no linear layer matches .q_proj"):
+    with pytest.raises(ValueError, match=r"no linear layer matches .q_proj"):
         swap_linears(model_of(), "q_proj", Doubled)
 
 

@@ -5,10 +5,9 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -26,30 +25,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, but a json object is needed")
     return content
-
-
-@contextmanager
-def reading_ahead(files: Iterable[Path]) -> Iterator[None]:
-    """Meanwhile let a thread read these files once, so that the system holds them when their pages are touched.
-
-    A mapping by itself waits for the disk a few pages at a time.
-    """
-    done = Event()
-
-    def read() -> None:
-        buffer = bytearray(1 << 22)
-        for file in files:
-            with file.open("rb", buffering=0) as stream:
-                while not done.is_set() and stream.readinto(buffer):
-                    pass
-
-    reader = Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield
-    finally:
-        done.set()
-        reader.join()
 
 
 def map_bytes(path: Path) -> Tensor:

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from llama_mini.checkpoint.blocks import BF16, F16, F32, Q4_0, Q8_0, Storage
+from llama_mini.checkpoint.cursor import ARRAY, NUMBERS, STRING
 from llama_mini.checkpoint.files import replacing
 from llama_mini.checkpoint.gguf import (
     ALIGNMENT,
-    ARRAY,
-    NUMBERS,
     ROPE_FACTORS,
-    STRING,
     TABLE,
     read_config,
     slowed,

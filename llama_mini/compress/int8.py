@@ -47,6 +47,7 @@ class Int8Linear(nn.Module):
 def to_int8(model: nn.Module, pattern: str = ".") -> list[str]:
     """Make every linear layer that the pattern finds an `Int8Linear`, in place; return their names.
 
-    A tied head is the embedding and stays as it is. ValueError as in `swap_linears`.
+    A tied head is the embedding and stays as it is, unless `fuse` gave it a layer. ValueError as in
+    `swap_linears`.
     """
     return swap_linears(model, pattern, Int8Linear)

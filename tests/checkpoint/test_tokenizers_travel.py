@@ -29,10 +29,11 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_not_taken(gqa, tmp_path, to
     assert load(tmp_path / "model.safetensors")[1] is None
 
 
-def test_hugging_faces_tokenizer_json_is_left_alone(gqa, tmp_path):
+def test_a_tokenizer_json_of_another_kind_is_left_aside_with_a_warning(gqa, tmp_path):
     save(gqa, tmp_path, format="huggingface")
-    (tmp_path / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "BPE"}}')
-    assert load(tmp_path)[1] is None
+    (tmp_path / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Unigram"}}')
+    with pytest.warns(UserWarning, match=r"left aside: .*tokenizer.json: a tokenizer of type 'Unigram'"):
+        assert load(tmp_path)[1] is None
 
 
 def test_a_tokenizer_of_another_kind_cannot_be_written(gqa, tmp_path):

@@ -1,4 +1,4 @@
-"""tokenizer.json: transformers reads ours with equal ids, and we read theirs, on hard strings and real ones."""
+"""tokenizer.json: transformers reads ours with equal ids, and we read theirs, on hard strings."""
 
 import json
 import random

@@ -47,6 +47,10 @@ def _of_members(members: Members, functions: Functions) -> list[int]:
     return [min((a * x + b) % 2**64 >> 32 for a, b in functions) for x in members]
 
 
+def _added_first(members: Members, functions: Functions) -> list[int]:
+    return [min(a * (x + b) % 2**64 for x in members) >> 32 for a, b in functions]
+
+
 def _case(g: Generator, size: int, k: int) -> tuple[Members, Functions]:
     """A set of `size` numbers and k functions (a, b), all below 2^64, a odd."""
     draw = torch.randint(0, 2**32, (size + 2 * k, 2), generator=g).tolist()
@@ -55,19 +59,13 @@ def _case(g: Generator, size: int, k: int) -> tuple[Members, Functions]:
     return numbers[:size], [(a | 1, b) for a, b in zip(factors, shifts, strict=True)]
 
 
-def _small(g: Generator) -> tuple[Members, Functions]:
-    """Numbers and functions that never reach 2^64, all results below 2^32."""
-    numbers = torch.randint(1, 90, (5 + 2 * 3,), generator=g).tolist()
-    return numbers[:5], [(2 * a + 1, b) for a, b in zip(numbers[5:8], numbers[8:], strict=True)]
-
-
 minhash_signature = Exercise(
     name="minhash_signature",
     reference=_signature,
     groups={
         "values": lambda g: [_case(g, 7, 4), _case(g, 40, 9), _case(g, 3, 11)],
         "one shingle": lambda g: [_case(g, 1, 5)],
-        "small numbers": lambda g: [_small(g)],
+        "many functions": lambda g: [_case(g, 12, 64)],
     },
     wrong={
         "largest": (
@@ -101,6 +99,18 @@ minhash_signature = Exercise(
         "no shift": (
             partial(_signature, use_b=False),
             "the b of each function is missing: (a * x + b) % 2**64.",
+        ),
+        "turned": (
+            lambda members, functions: _signature(members, [(b, a) for a, b in functions]),
+            "a and b have changed places. Each pair is (a, b), for a * x + b.",
+        ),
+        "added first": (
+            _added_first,
+            "you multiply the sum: a * (x + b). It is (a * x + b) % 2**64.",
+        ),
+        "not whole": (
+            partial(_signature, cut=lambda value: value / 2**32),
+            "your numbers are not whole. The upper 32 bits are value >> 32, or value // 2**32.",
         ),
         "sorted": (
             lambda members, functions: sorted(_signature(members, functions)),
