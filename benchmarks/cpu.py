@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import date
 
 import torch
 import torch.nn.functional as F
@@ -130,6 +131,7 @@ def main() -> None:
         "transformers": transformers.__version__,
         "threads": options.threads,
         "rounds": options.rounds,
+        "date": date.today().isoformat(),
         "load": os.getloadavg()[0],  # above the number of threads, others were at work
     }
     for name in ("mini-1m", "mini-7m"):

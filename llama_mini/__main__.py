@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import torch
 
+from llama_mini import bench as speed
 from llama_mini import doctor as machine
 from llama_mini.checkpoint import ASSETS, FORMATS, load, save
 from llama_mini.config import find_config
@@ -208,8 +209,6 @@ def bench(
     A GPU of 40 GiB and more runs the shape of Llama 2 7B, with random weights; other machines a small one.
     To keep it:  python -m llama_mini bench --device cuda --out results
     """
-    from llama_mini import bench as speed
-
     rows = []
     for row in speed.measure(device, speed.plan_for(device), compile=compile):
         print(row, flush=True)

@@ -18,14 +18,14 @@ def _signature(
     *,
     choose: Callable[[list[int]], int] = min,
     modulus: int = 2**64,
-    cut: Callable[[int], int] = lambda value: value >> 32,
+    cut: Callable[[int], float] = lambda value: value >> 32,
     use_b: bool = True,
-) -> list[int]:
+) -> list[float]:
     """The MinHash signature of a set of members, or one with a fault."""
     return [cut(choose([(a * x + b * use_b) % modulus for x in members])) for a, b in functions]
 
 
-def _of_the_smallest(members: Members, functions: Functions) -> list[int]:
+def _of_the_smallest(members: Members, functions: Functions) -> list[float]:
     return _signature([min(members)], functions)
 
 
