@@ -36,7 +36,7 @@ bench: $(READY) ## measure speed: against this machine's ceilings, and against w
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -c constraints.txt -e '.[book,data,grade,test,cli]'
+	$(BIN)/pip install -c constraints.txt -e '.[book,data,grade,test,cli,log]'
 	touch $@
 
 .PHONY: help lab quick test exercises book bench
