@@ -65,6 +65,16 @@ def _listed(data: bytes, name: str) -> Tensor:
     return _take(data, begin, entries[name])
 
 
+def _to_the_bracket(data: bytes, name: str) -> Tensor:
+    _, entries = _open(data)
+    return _take(data, data.index(b"}}") + 2 + entries[name]["data_offsets"][0], entries[name])
+
+
+def _short_length(data: bytes, name: str) -> Tensor:
+    begin, entries = _open(data)
+    return _take(data, 8 + (begin - 8) % 2**16 + entries[name]["data_offsets"][0], entries[name])
+
+
 def _columns_first(data: bytes, name: str) -> Tensor:
     tensor = _tensor(data, name)
     return tensor.reshape(tensor.shape[::-1]).permute(*reversed(range(tensor.ndim)))
@@ -79,10 +89,11 @@ def _file(generator: Generator, *shapes: tuple[int, ...], kind: str = "F32") -> 
         start = len(body)
         body += tensor.view(torch.uint8).numpy().tobytes()
         entries[letter] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, len(body)]}
-    listed: dict[str, Any] = {"__metadata__": {"note": "not a tensor", "dim": "7"}}
-    listed |= {letter: entries[letter] for letter in reversed(entries)}
+    listed: dict[str, Any] = {letter: entries[letter] for letter in reversed(entries)}
+    if len(shapes[0]) == 1:  # a recipe of 70,000 letters: a list longer than two bytes can say
+        listed["__metadata__"] = {"note": "x" * 70_000}
     text = json.dumps(listed).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (16 + -len(text) % 8)  # writers may pad the list
     return len(text).to_bytes(8, "little") + text + body
 
 
@@ -117,6 +128,14 @@ tensor_from_bytes = Exercise(
         "from the file": (
             _from(lambda begin: 0),
             "your offsets count from the start of the file. They count from the end of the JSON.",
+        ),
+        "to the bracket": (
+            _to_the_bracket,
+            "you look for the end of the JSON. Spaces may follow: the first eight bytes say how long it is.",
+        ),
+        "short length": (
+            _short_length,
+            "you read two bytes of the length. It has eight, and lists can be longer than 65,535 bytes.",
         ),
         "as listed": (
             _listed,
