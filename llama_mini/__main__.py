@@ -1,4 +1,4 @@
-"""The command line: python -m llama_mini generate · info · convert · train · bench · doctor.
+"""The command line: python -m llama_mini generate · chat · info · convert · train · bench · doctor.
 
 Text goes to stdout, everything else to stderr. A user's mistake is one line there; the exit code is 2 for a
 wrong command line, 1 for what cannot be done.
@@ -7,8 +7,6 @@ wrong command line, 1 for what cannot be done.
 import os
 import sys
 from dataclasses import replace
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +17,6 @@ from llama_mini import doctor as machine
 from llama_mini.checkpoint import ASSETS, FORMATS, load, save
 from llama_mini.config import find_config
 from llama_mini.data.corpus import fingerprint, write_tokens
-from llama_mini.generate import Sampling, stream
 from llama_mini.info import about
 from llama_mini.pretrain.launch import processes, start
 from llama_mini.pretrain.log import tensorboard as write_log
@@ -30,28 +27,16 @@ from llama_mini.train import TrainConfig
 try:
     import typer
     from tqdm import tqdm
+
+    from llama_mini.talk import BAR, Device, Option, chat, generate_text
 except ImportError as error:
     sys.exit(f"the command line needs {error.name}: pip install 'llama-mini[cli]'")
 
 UsageError: Any = typer.BadParameter.__base__  # every wrong command line; typer has no public name for it
-Option = typer.Option
 TOKENIZER = ASSETS / "tokenizer.json"
 ENDINGS = {".safetensors": "native", ".gguf": "gguf", ".bin": "llama2c"}  # any other target is a folder
 
-BAR = partial(tqdm, desc="loading", unit="tensor", delay=1, leave=False, disable=None)  # on a terminal
-
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-def known_device(name: str) -> str:
-    """The name, if this machine has such a device."""
-    found = machine.devices()
-    if name not in found and name not in (device.split(":")[0] for device in found):
-        raise typer.BadParameter(f"there is no {name!r} here; this machine has {', '.join(found)}")
-    return name
-
-
-Device = Annotated[str, Option(callback=known_device, help="Where to compute: cpu, cuda, cuda:1, mps, ...")]
 
 
 @app.callback()
@@ -66,43 +51,8 @@ def llama_mini() -> None:
     """
 
 
-@app.command("generate")
-def generate_text(
-    weights: Annotated[str, Option(help="A file or folder of weights, or a bundled model.")] = "base",
-    prompt: Annotated[str, Option(help="The text to continue.")] = "",
-    tokenizer: Annotated[Path | None, Option(help="Its file, where it is not beside the weights.")] = None,
-    max_new_tokens: Annotated[int, Option(min=1, help="Stop after so many tokens.")] = 200,
-    temperature: Annotated[float, Option(help="0 always takes the likeliest token.")] = 1.0,
-    top_k: Annotated[int | None, Option(help="Draw from the k likeliest tokens.")] = None,
-    top_p: Annotated[float | None, Option(help="Draw from the likeliest with this much probability.")] = None,
-    min_p: Annotated[float | None, Option(help="Drop what has less than this share of the best.")] = None,
-    repetition_penalty: Annotated[float, Option(help="Above 1, what was said becomes less likely.")] = 1.0,
-    seed: Annotated[int | None, Option(help="The same seed, the same text.")] = None,
-    device: Device = "cpu",
-) -> None:
-    """Continue a text, on stdout, token by token.
-
-    \b
-    A tale:            python -m llama_mini generate --seed 1
-    Your own opening:  python -m llama_mini generate --prompt "Once there was a goat" --temperature 0.7
-    Real weights:      python -m llama_mini generate --weights Llama-2-7b/ --prompt "A llama is" --device cuda
-    """
-    model, beside = load(weights, device=device, progress=BAR)
-    tok = load_tokenizer(tokenizer) if tokenizer else beside
-    if tok is None:
-        raise ValueError(f"there is no tokenizer beside {weights}: name its file with --tokenizer")
-    sampling = Sampling(
-        repetition_penalty=repetition_penalty, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
-    )
-    generator = torch.Generator()
-    generator.manual_seed(generator.seed() if seed is None else seed)
-    text = tok.encode(prompt)
-    start = text if tok.bos_id is None else [tok.bos_id, *text]
-    rows = stream(
-        model, [start], sampling, max_new_tokens=max_new_tokens, stop=tok.stop_ids, generator=generator
-    )
-    for piece in tok.stream_decode(chain(text, (row[0] for row in rows if row[0] is not None))):
-        print(piece, end="", flush=True)
+app.command("generate")(generate_text)
+app.command()(chat)
 
 
 @app.command()

@@ -4,6 +4,7 @@ The ceilings are measured first, a large copy and a large matrix product, so a s
 machine is used and not how good the machine is. Weights are random: their values do not change the speed.
 """
 
+import gc
 import json
 import math
 import os
@@ -23,8 +24,10 @@ from llama_mini.config import CONFIGS, Config
 from llama_mini.costs import Machine, forward_work
 from llama_mini.decode import new_cache
 from llama_mini.doctor import memory, versions
+from llama_mini.finetune.lora import add_lora
 from llama_mini.generate import Sampling, prefill, stream
 from llama_mini.model import Llama
+from llama_mini.pretrain.activations import checkpoint_activations
 from llama_mini.pretrain.loss import next_token_loss
 from llama_mini.surgery import fuse
 
@@ -48,15 +51,19 @@ class Plan:
     batches: tuple[int, ...]  # rows that are decoded at once, one row of the report each
     train_rows: int
     train_length: int
+    tune_rows: int  # LoRA, on the model that is decoded
+    tune_length: int
 
 
 LARGE = Plan(
     decode=CONFIGS["llama-2-7b"], train=ONE_BILLION, dtype=torch.bfloat16, copy_bytes=2**32, matrix=8192,
     prompt=2048, new_tokens=200, batches=(1, 8, 32), train_rows=8, train_length=2048,
+    tune_rows=8, tune_length=1024,
 )  # fmt: skip
 SMALL = Plan(
     decode=CONFIGS["mini-15m"], train=CONFIGS["mini-7m"], dtype=torch.float32, copy_bytes=2**28, matrix=1024,
     prompt=128, new_tokens=100, batches=(1, 8, 32), train_rows=8, train_length=256,
+    tune_rows=2, tune_length=128,
 )  # fmt: skip
 
 
@@ -155,29 +162,57 @@ def decode_row(model: Llama, machine: Machine, *, batch: int, n: int, compile: b
     return Row(f"{name}, batch {batch}", batch * counted / taken, "tokens/s", batch / least)
 
 
-def train_row(plan: Plan, machine: Machine, device: str, *, compile: bool) -> Row:
-    """Forward, backward and AdamW in tokens a second; three forwards' FLOPs bound it."""
-    config, shape = plan.train, (plan.train_rows, plan.train_length)
-    model = random_model(config, torch.float32, device)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+def step_rate(model: Llama, shape: tuple[int, int], device: str, *, bf16: bool, compile: bool) -> float:
+    """Tokens a second of a training step: forward, backward and AdamW on what is trainable."""
+    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], fused=True)
     if compile:
         model.compile()
-    tokens = torch.randint(config.vocab_size, shape, device=device)
+    tokens = torch.randint(model.config.vocab_size, shape, device=device)
 
     def step() -> None:
-        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=plan.dtype == torch.bfloat16):
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bf16):
             total, count = next_token_loss(model, (tokens, tokens))
         (total / count).backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    rate = math.prod(shape) / seconds(step, device)
+    return math.prod(shape) / seconds(step, device)
+
+
+def train_row(plan: Plan, machine: Machine, device: str, *, compile: bool) -> Row:
+    """A pretraining step, its weights in float32; three forwards' FLOPs bound it."""
+    config, shape = plan.train, (plan.train_rows, plan.train_length)
+    model = random_model(config, torch.float32, device)
+    rate = step_rate(model, shape, device, bf16=plan.dtype == torch.bfloat16, compile=compile)
     best = machine.flops / (3 * config.flops_per_token(plan.train_length // 2))
     return Row(f"pretraining step, {config.n_params / 1e6:,.0f}M", rate, "tokens/s", best)
 
 
+def lora_row(plan: Plan, machine: Machine, device: str, *, compile: bool) -> Row:
+    """A training step of LoRA, r = 8 on wq and wv, with checkpointed activations; two forwards bound it.
+
+    Frozen weights need no gradient, and the forward that checkpointing makes again is not counted.
+    """
+    config, shape = plan.decode, (plan.tune_rows, plan.tune_length)
+    model = checkpoint_activations(random_model(config, plan.dtype, device))
+    add_lora(model, "wq|wv", r=8, alpha=16)
+    rate = step_rate(model, shape, device, bf16=False, compile=compile)
+    best = machine.flops / (2 * config.flops_per_token(plan.tune_length // 2))
+    return Row(f"LoRA step, {config.n_params / 1e6:,.0f}M", rate, "tokens/s", best)
+
+
+def forget_peak(device: str) -> None:
+    """Free what nobody holds any more and let `peak_memory` begin anew on CUDA; a process has one peak."""
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: str) -> float:
-    """The most memory held so far, in GiB: the allocator's on CUDA, else the process's (NaN on Windows)."""
+    """The most memory held, in GiB: the allocator's on CUDA since `forget_peak`, else the process's so far.
+
+    NaN on Windows.
+    """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**30
     if sys.platform == "win32":
@@ -203,6 +238,9 @@ def measure(device: str, plan: Plan, *, compile: bool = True) -> Iterator[Row]:
     del model
     yield train_row(plan, machine, device, compile=compile)
     yield Row("memory, with training", peak_memory(device), "GiB")
+    forget_peak(device)
+    yield lora_row(plan, machine, device, compile=compile)
+    yield Row("memory, LoRA", peak_memory(device), "GiB")
 
 
 def device_name(device: str) -> str:

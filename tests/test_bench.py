@@ -15,6 +15,7 @@ from llama_mini.bench import (
     Row,
     bits,
     decode_row,
+    lora_row,
     measure,
     plan_for,
     random_model,
@@ -28,7 +29,7 @@ from llama_mini.surgery import fuse
 TINY = Config(dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=48, vocab_size=61, max_seq_len=40)
 PLAN = replace(
     SMALL, decode=TINY, train=TINY, copy_bytes=2**16, matrix=32, prompt=16, new_tokens=16, batches=(1, 3),
-    train_rows=2, train_length=8,
+    train_rows=2, train_length=8, tune_rows=2, tune_length=8,
 )  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def test_every_row_is_measured_and_read_back(tmp_path):
         "decode, batch 3",
         "int8 decode, batch 1",
     ]
+    assert names[7:] == ["pretraining step, 0M", "memory, with training", "LoRA step, 0M", "memory, LoRA"]
     assert all(row.value > 0 and (row.ceiling is None or row.ceiling > 0) for row in rows)
     path = write_report(rows, "cpu", tmp_path / "results")
     assert path == tmp_path / "results" / "cpu.json"
@@ -53,7 +55,7 @@ def test_the_command_prints_every_row_and_writes_where_it_is_told(tmp_path, caps
     monkeypatch.setattr("llama_mini.bench.plan_for", lambda device: replace(PLAN, batches=(1,)))
     assert main(["bench", "--no-compile", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == len(json.loads((tmp_path / "cpu.json").read_text())["rows"]) == 8
+    assert len(out.splitlines()) == len(json.loads((tmp_path / "cpu.json").read_text())["rows"]) == 10
     assert str(tmp_path / "cpu.json") in err.replace("\n", "")
 
 
@@ -65,6 +67,12 @@ def test_a_decode_step_is_bounded_by_the_bytes_it_reads():
     assert plain.ceiling == pytest.approx(2 * 1e6 / work.n_bytes)
     to_int8(model)
     assert decode_row(model, slow_memory, batch=2, n=16, compile=False, name="int8").ceiling > plain.ceiling
+
+
+def test_a_lora_step_is_bounded_by_two_forwards():
+    few_flops = Machine(bandwidth=1e15, flops=1e6)
+    row = lora_row(PLAN, few_flops, "cpu", compile=False)
+    assert row.ceiling == pytest.approx(1e6 / (2 * TINY.flops_per_token(4)))
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -101,10 +101,10 @@ def test_a_wrong_command_line_is_one_line_with_code_2(capsys, arguments, message
 def test_help_names_every_command(capsys, arguments):
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in ("generate", "info", "convert", "train", "doctor"))
+    assert all(f"  {name} " in text for name in ("generate", "chat", "info", "convert", "train", "doctor"))
 
 
-@pytest.mark.parametrize("command", ["generate", "info", "convert", "train"])
+@pytest.mark.parametrize("command", ["generate", "chat", "info", "convert", "train"])
 def test_help_of_a_command_teaches_with_examples(capsys, command):
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out

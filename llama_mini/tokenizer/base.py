@@ -53,6 +53,10 @@ class Tokenizer:
         """Ids of text in which nothing is a marker."""
         raise NotImplementedError
 
+    def encode_rest(self, text: str) -> list[int]:
+        """Ids of plain text that goes on after other text; for SentencePiece a text begins with a space."""
+        return self.encode_plain(text)
+
     def encode_word(self, word: str) -> list[int]:
         """Ids of a stretch of text that joins with nothing around it."""
         raise NotImplementedError

@@ -83,9 +83,12 @@ class SentencePiece(Tokenizer):
 
     def encode_plain(self, text: str) -> list[int]:
         if self.collapse_spaces:
-            text = re.sub(" +", " ", text.lstrip(" ")).rstrip(" " + SPACE)
-        if self.dummy_space and text:
-            text = " " + text
+            text = text.lstrip(" ").rstrip(" " + SPACE)
+        return self.encode_rest(" " + text if self.dummy_space and text else text)
+
+    def encode_rest(self, text: str) -> list[int]:
+        if self.collapse_spaces:
+            text = re.sub(" +", " ", text)
         ids: list[int] = []
         for is_fixed, part in split_markers(text.replace(" ", SPACE), self.fixed):
             # no piece reaches beyond its word, so words can be encoded one by one

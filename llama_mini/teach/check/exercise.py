@@ -140,4 +140,4 @@ def _changed(now: Any, before: Any) -> bool:
         return len(now) != len(before) or any(map(_changed, now, before))
     if isinstance(now, dict):
         return now.keys() != before.keys() or any(_changed(now[key], before[key]) for key in now)
-    return False
+    return isinstance(now, int | float | str) and now == now and now != before  # a NaN is not itself

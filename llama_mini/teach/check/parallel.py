@@ -1,14 +1,16 @@
 """Practice of chapter 19: what `check` knows about a ring."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Generator
 
-from llama_mini.teach.check.exercise import Exercise
+from llama_mini.teach.check.exercise import Exercise, Mistake
 
 Have = list[list[int]]  # one number for each rank and chunk
+IN_PLACE = "your code changes its input in place; leave the input as it came"
 
 
 def _ring(
@@ -51,6 +53,12 @@ def _in_place_of_sender(have: Have, turn: int) -> Have:
     return after
 
 
+def _in_place(have: Have, turn: int) -> Have:
+    for chunks, after in zip(have, _ring()(have, turn), strict=True):
+        chunks[:] = after
+    return have.copy()
+
+
 def _start(g: Generator, n: int) -> Have:
     return torch.randint(-50, 50, (n, n), generator=g).tolist()
 
@@ -63,7 +71,10 @@ def _turns(n: int, first: int, last: int) -> Callable[[Generator], list[tuple[An
 def _play(answer: Callable[[Have, int], Have], have: Have, turns: list[int]) -> Have:
     for turn in turns:
         if isinstance(have, list):
-            have = answer(have, turn)
+            before, given = deepcopy(have), have
+            have = answer(given, turn)
+            if given != before:
+                raise Mistake(IN_PLACE)
     return have
 
 
@@ -108,6 +119,10 @@ ring_turn = Exercise(
             _ring(adds=lambda turn, n: turn < n - 2),
             "you stop adding one turn too early: turns 0 to n - 2 add, which are n - 1 of them.",
         ),
+        "starts again": (
+            _ring(chunk=lambda rank, turn, n: (rank - turn % (n - 1)) % n),
+            "you count the turns anew when replacing begins. Rank r sends number r - t from first to last.",
+        ),
         "receiver's number": (
             _ring(place=lambda chunk, n: (chunk + 1) % n),
             "what arrives lands in the next chunk. It belongs in the chunk of the same number.",
@@ -121,6 +136,7 @@ ring_turn = Exercise(
             _in_place_of_sender,
             "your sender is changed, by what the right neighbour has. The receiver is the one that changes.",
         ),
+        "in place": (_in_place, IN_PLACE),
     },
 )
 

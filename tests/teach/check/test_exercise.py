@@ -1,5 +1,7 @@
 """What `check.<exercise>` says to right answers, known wrong ones, and broken ones."""
 
+import math
+
 import pytest
 import torch
 
@@ -128,3 +130,16 @@ def test_exercises_are_found_by_name_and_a_wrong_name_lists_the_near_one():
     name = next(iter(check.exercises()))
     with pytest.raises(AttributeError, match=f"did you mean check.{name}"):
         getattr(check, name[:-1])
+
+
+@pytest.mark.parametrize("case", [([3, 1, 2],), ({"a": [1.5]},), ([math.nan, "b"],)])
+def test_plain_numbers_and_words_may_not_be_changed_in_place_either(case):
+    def spoil(values):
+        last = values["a"] if isinstance(values, dict) else values
+        last[-1] = 7
+        return 1
+
+    exercise = Exercise(name="one", reference=lambda values: 1, groups={"any": lambda g: [case]})
+    with pytest.raises(AssertionError, match="changes its input in place"):
+        exercise(spoil)
+    exercise(lambda values: 1)

@@ -1,0 +1,1 @@
+"""Fine-tuning: small changes to a pretrained model."""
