@@ -21,6 +21,7 @@ from llama_mini.info import about
 from llama_mini.pretrain.launch import processes, start
 from llama_mini.pretrain.log import tensorboard as write_log
 from llama_mini.pretrain.run import check_settings
+from llama_mini.report import write_report
 from llama_mini.tokenizer import load_tokenizer
 from llama_mini.train import TrainConfig
 
@@ -164,7 +165,7 @@ def bench(
         print(row, flush=True)
         rows.append(row)
     if out is not None:
-        print(f"wrote {speed.write_report(rows, device, out)}", file=sys.stderr)
+        print(f"wrote {write_report(rows, device, out)}", file=sys.stderr)
 
 
 @app.command()

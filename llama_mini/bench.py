@@ -5,17 +5,13 @@ machine is used and not how good the machine is. Weights are random: their value
 """
 
 import gc
-import json
 import math
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
 
@@ -23,12 +19,13 @@ from llama_mini.compress.int8 import to_int8
 from llama_mini.config import CONFIGS, Config
 from llama_mini.costs import Machine, forward_work
 from llama_mini.decode import new_cache
-from llama_mini.doctor import memory, versions
+from llama_mini.doctor import memory
 from llama_mini.finetune.lora import add_lora
 from llama_mini.generate import Sampling, prefill, stream
 from llama_mini.model import Llama
 from llama_mini.pretrain.activations import checkpoint_activations
 from llama_mini.pretrain.loss import next_token_loss
+from llama_mini.report import Row
 from llama_mini.surgery import fuse
 
 # TinyLlama's shape (Zhang et al. 2024, table 1), the usual subject of pretraining benchmarks.
@@ -65,23 +62,6 @@ SMALL = Plan(
     prompt=128, new_tokens=100, batches=(1, 8, 32), train_rows=8, train_length=256,
     tune_rows=2, tune_length=128,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured speed, and the most that the machine's ceilings allow, in the same unit, if known."""
-
-    name: str
-    value: float
-    unit: str
-    ceiling: float | None = None
-
-    def __str__(self) -> str:
-        digits = 1 if self.value >= 10 else 3
-        line = f"{self.name:<36}{self.value:>12,.{digits}f} {self.unit}"
-        if self.ceiling is None:
-            return line
-        return f"{line}, {self.value / self.ceiling:.0%} of {self.ceiling:,.{digits}f}"
 
 
 def plan_for(device: str) -> Plan:
@@ -241,25 +221,3 @@ def measure(device: str, plan: Plan, *, compile: bool = True) -> Iterator[Row]:
     forget_peak(device)
     yield lora_row(plan, machine, device, compile=compile)
     yield Row("memory, LoRA", peak_memory(device), "GiB")
-
-
-def device_name(device: str) -> str:
-    """The accelerator's own name, or cpu."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def write_report(rows: list[Row], device: str, folder: Path) -> Path:
-    """Write the rows with date, versions and load to folder/<device>.json; return the path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{device_name(device).lower().replace(' ', '-')}.json"
-    report = {
-        "device": device_name(device),
-        "date": date.today().isoformat(),
-        "versions": versions(),
-        "load": round(os.getloadavg()[0], 1)
-        if hasattr(os, "getloadavg")
-        else None,  # others' work slows ours
-        "rows": [asdict(row) for row in rows],
-    }
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return path

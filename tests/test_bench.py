@@ -12,7 +12,6 @@ from llama_mini.__main__ import main
 from llama_mini.bench import (
     LARGE,
     SMALL,
-    Row,
     bits,
     decode_row,
     lora_row,
@@ -20,10 +19,10 @@ from llama_mini.bench import (
     plan_for,
     random_model,
     seconds,
-    write_report,
 )
 from llama_mini.compress.int8 import to_int8
 from llama_mini.costs import Machine, forward_work
+from llama_mini.report import Row, write_report
 from llama_mini.surgery import fuse
 
 TINY = Config(dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=48, vocab_size=61, max_seq_len=40)

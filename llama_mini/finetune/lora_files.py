@@ -73,12 +73,7 @@ def load_lora(model: Llama, folder: str | Path, *, name: str = "default") -> lis
     and as in `add_lora`.
     """
     folder = Path(folder)
-    config = read_json(folder / "adapter_config.json")
-    if absent := {"r", "lora_alpha", "lora_dropout"} - config.keys():
-        raise ValueError(f"{folder}: adapter_config.json does not say {min(absent)}")
-    for key, plain in PLAIN.items():
-        if config.get(key, plain) != plain and (config[key] or plain):
-            raise ValueError(f"{folder}: {key} is {config[key]!r}, but only plain LoRA is read ({plain!r})")
+    config = plain_config(folder)
     found = read_safetensors(folder / "adapter_model.safetensors")
     layers = fitting(model, folder, found, config["r"])
     add_lora(
@@ -93,6 +88,17 @@ def load_lora(model: Llama, folder: str | Path, *, name: str = "default") -> lis
             adapter.a.copy_(found[f"{theirs}.lora_A.weight"].read())
             adapter.b.copy_(b if heads is None else pair_rows(b, heads))
     return list(layers)
+
+
+def plain_config(folder: Path) -> dict[str, Any]:
+    """The folder's adapter_config.json; ValueError if it is not of plain LoRA, of one rank for all layers."""
+    config = read_json(folder / "adapter_config.json")
+    if absent := {"r", "lora_alpha", "lora_dropout"} - config.keys():
+        raise ValueError(f"{folder}: adapter_config.json does not say {min(absent)}")
+    for key, plain in PLAIN.items():
+        if config.get(key, plain) != plain and (config[key] or plain):
+            raise ValueError(f"{folder}: {key} is {config[key]!r}, but only plain LoRA is read ({plain!r})")
+    return config
 
 
 def fitting(model: Llama, folder: Path, found: dict[str, Stored], r: int) -> dict[str, str]:

@@ -1,14 +1,12 @@
 """LLaMA-Adapter: shut gates are the base, open ones read the prompt, and nothing else is trained."""
 
-import math
-
 import pytest
 import torch
 
 from llama_mini import CONFIGS, Config, Llama, generate
 from llama_mini.finetune.adapter import PromptedAttention, add_prompts
 from llama_mini.generate import Sampling
-from llama_mini.model import Attention
+from llama_mini.model import Attention, rope_frequencies, rope_table, rotate
 from llama_mini.pretrain.activations import checkpoint_activations
 from llama_mini.pretrain.loss import next_token_loss
 from llama_mini.surgery import count
@@ -44,21 +42,19 @@ def test_it_starts_at_the_base_to_the_bit(dtype):
 
 
 def test_open_gates_add_a_softmax_over_the_prompt_alone():
-    """Head by head, with nothing but dot products; at position 0 nothing is turned."""
+    """Head by head, with nothing but dot products: turned queries, and keys that are not."""
     attention = opened().layers[-1].attention
-    x, rope = torch.randn(2, 1, 32), torch.tensor([1.0, 0.0])[:, None, None, None, None].expand(2, 1, 1, 1, 4)
+    x, rope = torch.randn(2, 1, 32), rope_table(torch.tensor([[3]]), rope_frequencies(8, 1e4))
     plain = Attention.forward(attention, x, rope)
-    rows = []
+    queries = rotate(attention.wq(x).unflatten(-1, (4, 8)), rope)[:, 0]  # (B, H, D)
+    keys, values = (w(attention.prompt).unflatten(-1, (2, 8)) for w in (attention.wk, attention.wv))
+    heads = []
     for head in range(4):
-        q = attention.wq(x)[:, 0, 8 * head : 8 * head + 8]  # (B, D)
-        k, v = (
-            w(attention.prompt)[:, 8 * (head // 2) : 8 * (head // 2) + 8]
-            for w in (attention.wk, attention.wv)
-        )
-        rows.append(((q @ k.T) / math.sqrt(8)).softmax(-1) @ v * attention.gate[head].tanh())
-    expected = plain + attention.wo(torch.cat(rows, -1))[:, None]
+        k, v = keys[:, head // 2], values[:, head // 2]
+        heads.append((queries[:, head] @ k.T / 8**0.5).softmax(-1) @ v * attention.gate[head].tanh())
+    expected = plain + attention.wo(torch.cat(heads, -1))[:, None]
     assert (expected - plain).abs().max() > 0.02
-    torch.testing.assert_close(attention(x, rope), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(attention(x, rope), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_cached_is_uncached_and_the_future_does_not_matter():

@@ -19,7 +19,7 @@ TOKENIZERS = {
     "llama3": "tokenizers/llama3/tokenizer.model",
 }
 FITTING = {
-    "ours": ["alpaca", "vicuna", "llama-3"],
+    "ours": ["alpaca", "vicuna", "llama-2", "llama-3"],
     "llama2": ["alpaca", "vicuna", "llama-2"],
     "llama3": ["alpaca", "vicuna", "llama-3"],
 }

@@ -84,6 +84,10 @@ minhash_signature = Exercise(
             partial(_signature, cut=lambda value: value % 2**32),
             "you keep the lower 32 bits of the smallest value. The upper ones decide the order: shift by 32.",
         ),
+        "exclusive or": (
+            partial(_signature, modulus=66),
+            "2 ^ 64 is 66 in Python, where ^ is exclusive or. Write 2**64.",
+        ),
         "all 64 bits": (
             partial(_signature, cut=int),
             "your values are right and have 64 bits. Keep the upper 32: value >> 32.",

@@ -23,7 +23,9 @@ def _adamw(
     after: bool = False,
     swapped: bool = False,
     first: float = 1.0,
-    squares: bool = True,
+    second: float = 1.0,
+    squares: Callable[[Tensor], Tensor] = torch.square,
+    fixed: bool = False,
     old: bool = False,
     sign: int = 1,
     only_first_hat: bool = False,
@@ -37,11 +39,12 @@ def _adamw(
         if inside:
             g = g + decay * w
         new_m = b1 * m + first * (1 - b1) * g
-        new_v = b2 * v + (1 - b2) * (g**2 if squares else g.abs())
+        new_v = b2 * v + second * (1 - b2) * squares(g)
         up, below = (m, v) if old else (new_m, new_v)
         if hats:
-            up = up / (1 - b1 ** (t + later))
-            below = below if only_first_hat else below / (1 - b2 ** (t + later))
+            power = 1 if fixed else t + later
+            up = up / (1 - b1**power)
+            below = below if only_first_hat else below / (1 - b2**power)
         size = (below + eps).sqrt() if eps_in_root else (below.sqrt() if root else below) + eps
         move = sign * lr * up / size
         rate = {"lr": lr * decay, "1": decay, "none": 0.0}["none" if inside else decay_times]
@@ -104,7 +107,20 @@ adamw_step = Exercise(
         "late": (_adamw(later=1), "your hats count one step too many. The first step is t = 1."),
         "swapped": (_adamw(swapped=True), "you swap the betas. The first is m's, the second v's."),
         "no root": (_adamw(root=False), "you divide by v. Take its root: v holds squares."),
-        "absolute": (_adamw(squares=False), "your v averages |g|. It averages g squared."),
+        "absolute": (_adamw(squares=torch.abs), "your v averages |g|. It averages g squared."),
+        "not squared": (_adamw(squares=torch.clone), "your v averages g. It averages g squared."),
+        "hats of t = 1": (
+            _adamw(fixed=True),
+            "your hats are the same at every step. They shrink with t: 1 - beta ** t.",
+        ),
+        "both not averaged": (
+            _adamw(first=10.0, second=20.0),
+            "your m and v are not means: what is new counts 1 - beta, and not 1.",
+        ),
+        "v not averaged": (
+            _adamw(second=20.0),
+            "your v is not a mean: the new square counts 1 - beta2, not 20 times that.",
+        ),
         "not averaged": (
             _adamw(first=10.0),
             "your m is not a mean: the new gradient counts 1 - beta1, not 10 times that.",

@@ -59,6 +59,26 @@ def _two_a(sizes: Tensor, losses: Tensor) -> Answer:
     return float(torch.tensor(x).double().exp()), a * x * x + b * x + c
 
 
+def _no_parentheses(sizes: Tensor, losses: Tensor) -> Answer:
+    a, b, c = _parabola(sizes.log(), losses)
+    return float(torch.tensor(-b / 2 * a).double().exp()), c - b * b / (4 * a)
+
+
+def _sign_lost(sizes: Tensor, losses: Tensor) -> Answer:
+    a, b, c = _parabola(sizes.log(), losses)
+    return float(torch.tensor(b / (2 * a)).double().exp()), c - b * b / (4 * a)
+
+
+def _turned(sizes: Tensor, losses: Tensor) -> Answer:
+    c, b, a = _parabola(sizes.log(), losses)
+    return float(torch.tensor(-b / (2 * a)).double().exp()), c - b * b / (4 * a)
+
+
+def _too_deep(sizes: Tensor, losses: Tensor) -> Answer:
+    a, b, c = _parabola(sizes.log(), losses)
+    return _bottom(sizes, losses)[0], c - b * b / (2 * a)
+
+
 def _constant(sizes: Tensor, losses: Tensor) -> Answer:
     return _bottom(sizes, losses)[0], _parabola(sizes.log(), losses)[2]
 
@@ -75,6 +95,22 @@ def _nearest_run(sizes: Tensor, losses: Tensor) -> Answer:
 def _three_lowest(sizes: Tensor, losses: Tensor) -> Answer:
     chosen = losses.argsort()[:3]
     return _bottom(sizes[chosen], losses[chosen])
+
+
+def _one_a_size(sizes: Tensor, losses: Tensor, pick: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The sizes, each once, and what `pick` makes of the losses of each."""
+    once = sizes.unique()
+    return once, torch.stack([pick(losses[sizes == size]) for size in once])
+
+
+def _best_seed(sizes: Tensor, losses: Tensor) -> Answer:
+    return _bottom(*_one_a_size(sizes, losses, torch.min))
+
+
+def _near_only(sizes: Tensor, losses: Tensor) -> Answer:
+    once, means = _one_a_size(sizes, losses, torch.mean)
+    near = means <= 1.5 * means.min()
+    return _bottom(once[near], means[near])
 
 
 def _swapped(sizes: Tensor, losses: Tensor) -> Answer:
@@ -148,6 +184,19 @@ EXERCISES = [
                 _two_a,
                 "your bottom is at -b / a. The slope 2 a x + b is zero at -b / (2 a).",
             ),
+            "no parentheses": (
+                _no_parentheses,
+                "you wrote -b / 2 * a, and that multiplies by a. Put parentheses: -b / (2 * a).",
+            ),
+            "sign lost": (_sign_lost, "your bottom is at +b / (2 a). It is at -b / (2 a)."),
+            "columns turned": (
+                _turned,
+                "a and c have changed places: the solution lists its numbers in the order of the columns.",
+            ),
+            "too deep": (
+                _too_deep,
+                "your second number is c - b^2 / (2 a). At x = -b / (2 a) the parabola is c - b^2 / (4 a).",
+            ),
             "constant term": (
                 _constant,
                 "your second number is the parabola at ln N = 0. Put the bottom's own x into it.",
@@ -163,6 +212,14 @@ EXERCISES = [
             "three lowest": (
                 _three_lowest,
                 "you use only the three lowest runs. Least squares takes all of them, or noise decides.",
+            ),
+            "best seed": (
+                _best_seed,
+                "you keep only the best run of each size. Fit all runs: a lucky seed is no better model.",
+            ),
+            "near only": (
+                _near_only,
+                "you leave out sizes far above the best, as the chapter's `lowest` does. Here all count.",
             ),
             "swapped": (_swapped, "your two numbers are in the wrong order: first the size, then the loss."),
         },
