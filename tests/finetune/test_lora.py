@@ -189,6 +189,13 @@ def test_adapters_are_switched_summed_and_switched_off():
     torch.testing.assert_close(model(TOKENS), plain(TOKENS), rtol=1e-4, atol=1e-4)
 
 
+def test_a_second_adapter_on_the_same_layers_stands_beside_the_first():
+    model = tuned()
+    assert add_lora(model, "wq|wv", r=2, alpha=2, name="other") == list(lora_layers(tuned()))
+    assert all(set(layer.adapters) == {"default", "other"} for layer in lora_layers(model).values())
+    assert torch.equal(model(TOKENS), base()(TOKENS))  # the new one is in use, and is zero
+
+
 def test_what_is_not_in_use_is_frozen():
     model = two()
     trained = {name.split(".")[-2] for name, weight in model.named_parameters() if weight.requires_grad}
