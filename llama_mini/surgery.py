@@ -7,15 +7,12 @@ A model that was operated on runs like any other, in `generate` and under `torch
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llama_mini.model import Attention, FeedForward, Llama, Write, rotate
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def swap_linears(model: nn.Module, pattern: str, make: Callable[[nn.Linear], nn.Module]) -> list[str]:
@@ -35,9 +32,9 @@ def swap_linears(model: nn.Module, pattern: str, make: Callable[[nn.Linear], nn.
     return found
 
 
-def freeze(model: Module) -> Module:
-    """The model itself, none of whose parameters will be trained any more."""
-    return model.requires_grad_(False)
+def freeze(model: nn.Module) -> None:
+    """From now on none of the model's parameters is trained."""
+    model.requires_grad_(False)
 
 
 def count(model: nn.Module, *, trainable: bool = False) -> int:
