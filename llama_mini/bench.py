@@ -76,7 +76,7 @@ def seconds(work: Callable[[], object], device: str, rounds: int = 5) -> float:
         start = time.perf_counter()
         work()
         if device != "cpu":
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times[1:])
 

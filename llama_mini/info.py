@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from llama_mini.checkpoint import ASSETS, read
+from llama_mini.checkpoint import bundled_file, read
 from llama_mini.checkpoint.stored import Checkpoint
 from llama_mini.config import CONFIGS, Config, find_config
 
 
 def about(model: str) -> dict[str, str]:
     """What is known of a member of the family, of weights at a path, or of a bundled model."""
-    for path in (Path(model), ASSETS / f"{model}.safetensors"):
-        if model not in CONFIGS and path.exists():
-            checkpoint = read(path)
-            return describe(checkpoint.config) | {"on disk": on_disk(checkpoint)}
+    path = bundled_file(model) or Path(model)
+    if model not in CONFIGS and path.exists():
+        checkpoint = read(path)
+        return describe(checkpoint.config) | {"on disk": on_disk(checkpoint)}
     return describe(find_config(model))
 
 

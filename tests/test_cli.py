@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from llama_mini import Config, Llama
 from llama_mini.__main__ import main
-from llama_mini.checkpoint import load, save
+from llama_mini.checkpoint import bundled_file, load, save
 from llama_mini.config import CONFIGS
+from llama_mini.info import about
 from llama_mini.tokenizer import BPE
 
 STORIES = "stories260K/stories260K"
@@ -131,6 +132,12 @@ def test_info_knows_every_name(capsys, name):
 
 def test_an_unknown_name_lists_the_near_ones(capsys):
     assert "llama-2-70b" in failure(capsys, "info", "lama2-70b")
+
+
+def test_info_and_load_mean_the_same_model_by_a_name(tmp_path, monkeypatch):
+    (tmp_path / "base").write_bytes(b"something else")
+    monkeypatch.chdir(tmp_path)
+    assert about("base") == about(str(bundled_file("base")))
 
 
 @pytest.mark.parametrize("format", ["huggingface", "meta"])

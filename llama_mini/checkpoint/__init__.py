@@ -47,14 +47,19 @@ def load(
     code is refused. ValueError, before anything is built, for a damaged file, or for names or shapes that do
     not fit the config.
     """
-    bundled = ASSETS / f"{path}.safetensors"
-    if bundled.parent == ASSETS and bundled.exists():
-        path, dtype = bundled, dtype or torch.float32
+    if file := bundled_file(path):
+        path, dtype = file, dtype or torch.float32
     path = Path(path)
     checkpoint = read(path)
     folder = path if path.is_dir() else path.parent
     tokenizer = checkpoint.tokenizer or tokenizer_beside(folder, checkpoint.config.vocab_size)
     return build(checkpoint, device=device, dtype=dtype, progress=progress), tokenizer
+
+
+def bundled_file(name: str | Path) -> Path | None:
+    """The file of the bundled model of that name, None if there is none."""
+    file = ASSETS / f"{name}.safetensors"
+    return file if file.parent == ASSETS and file.exists() else None
 
 
 def save(

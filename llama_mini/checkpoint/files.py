@@ -32,12 +32,6 @@ def map_bytes(path: Path) -> Tensor:
     return torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
 
 
-def map_tensor(data: Tensor, start: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """The tensor of this shape and dtype that begins at byte `start` of mapped bytes."""
-    size = torch.Size(shape).numel() * dtype.itemsize
-    return data[start : start + size].view(dtype).view(shape)
-
-
 def refuse_pointer(path: Path) -> None:
     """ValueError for what git leaves in the place of a large file that it has not fetched."""
     with path.open("rb") as file:

@@ -51,7 +51,8 @@ class Header:
         if self.version == 0:
             return shape
         group = struct.pack("<i", self.group) if self.group else b""
-        return (struct.pack("<Ii", MAGIC, self.version) + shape + bytes([tied]) + group).ljust(256, b"\0")
+        fields = struct.pack("<Ii", MAGIC, self.version) + shape + bytes([tied]) + group
+        return fields.ljust(HEADER_SIZE, b"\0")
 
 
 def read_header(path: Path) -> Header | None:

@@ -7,6 +7,7 @@ touched. N is the number of tokens of a whole stream.
 import gzip
 import hashlib
 import json
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,6 +39,8 @@ class Documents:
         return len(self.borders) - 1
 
     def __getitem__(self, index: int) -> Tensor:
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no document {index} among {len(self)}")
         start, end = self.borders[index : index + 2].tolist()
         return self.stream[start:end]
 
@@ -101,7 +104,8 @@ def text_files(path: Path) -> list[Path]:
         raise ValueError(
             f"there is no file or folder {path}; a set on the Hugging Face hub is {HUB}owner/name"
         )
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if kind(file))
+    below = (file for file in path.rglob("*") if kind(file) and file.is_file())
+    files = [path] if path.is_file() else sorted(below)
     if not files:
         raise ValueError(f"the folder {path} holds no file that ends in {' or '.join(READABLE)}")
     return files
@@ -137,7 +141,7 @@ def read_file(path: Path) -> Iterator[str]:
         try:
             with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
                 yield from read_lines(lines, path)
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} is cut off or damaged: {error}") from error
 
 

@@ -30,7 +30,7 @@ from llama_mini.config import Config
 from llama_mini.data.text import random_windows
 from llama_mini.model import Llama
 from llama_mini.pretrain.parallel import share
-from llama_mini.pretrain.run import check_settings, digest
+from llama_mini.pretrain.run import check_length, check_settings, digest
 from llama_mini.tokenizer import Tokenizer
 from llama_mini.train import Step, TrainConfig, make_optimizer, train
 
@@ -123,6 +123,7 @@ def pretrain(
     on with another number, or another of PARALLEL. The folder holds run.json, the state (see `save_state`)
     and at the end model.safetensors. Errors as there, and as in `own_rows` and `tensor_parallel`.
     """
+    check_length(length, config)
     folder, first = Path(folder), dist.get_rank() == 0
     if first:
         folder.mkdir(parents=True, exist_ok=True)

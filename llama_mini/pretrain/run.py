@@ -40,8 +40,7 @@ def pretrain(
     to the same bits on the same machine. Raises ValueError where the folder holds a run of other settings or
     other text.
     """
-    if length > config.max_seq_len:
-        raise ValueError(f"windows of {length} tokens do not fit the model's context of {config.max_seq_len}")
+    check_length(length, config)
     folder = Path(folder)
     settings = {**asdict(config), **asdict(training), "rows": rows, "length": length, "seed": seed}
     check_settings(folder / "run.json", settings | {"text_sha256": digest(stream)})
@@ -53,6 +52,12 @@ def pretrain(
         model, batches, loss=next_token_loss, config=training, state=state, save_every=save_every
     )
     save(model, folder / "model.safetensors", tokenizer=tokenizer)
+
+
+def check_length(length: int, config: Config) -> None:
+    """ValueError if windows of so many tokens are longer than the model's context."""
+    if length > config.max_seq_len:
+        raise ValueError(f"windows of {length} tokens do not fit the model's context of {config.max_seq_len}")
 
 
 def digest(stream: Tensor) -> str:

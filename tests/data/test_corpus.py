@@ -34,6 +34,7 @@ def test_files_and_folders_are_read_in_order(tmp_path):
     (tmp_path / "deep" / "c.jsonl").write_text("\n".join(lines))
     (tmp_path / "a.txt").write_text("eins")
     (tmp_path / "README.md").write_text("not data")
+    (tmp_path / "folder.txt").mkdir()
     expected = ["eins", "zwei\r\n\u2028é", "drei\nlines\u2028", "vier"]
     assert list(read_documents(tmp_path)) == expected
     stream = token_stream(tmp_path, Bytes())
@@ -63,6 +64,14 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         token_stream(tmp_path / name, Bytes())
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    packed = bytearray(gzip.compress(b'{"text": "x"}\n'))
+    packed[10] = 0xFF  # behind gzip's header: a block of no known type
+    (tmp_path / "a.jsonl.gz").write_bytes(packed)
+    with pytest.raises(ValueError, match=r"a\.jsonl\.gz is cut off or damaged"):
+        list(read_documents(tmp_path))
 
 
 def test_missing_and_empty_places_are_named(tmp_path):
@@ -120,6 +129,10 @@ def test_a_stream_is_seen_as_its_documents():
     documents = Documents(torch.tensor([9, 1, 2, 9, 3, 9], dtype=torch.int32), bos_id=9)
     assert [documents[i].tolist() for i in range(len(documents))] == [[9, 1, 2], [9, 3], [9]]
     assert len(documents) == 3
+    assert len(list(documents)) == 3
+    for index in (-1, 3):
+        with pytest.raises(IndexError, match=f"no document {index} among 3"):
+            documents[index]
     assert documents[0].data_ptr() == documents.stream.data_ptr()
     with pytest.raises(ValueError, match=r"begins with token \[5\], a document with 9"):
         Documents(torch.tensor([5, 9]), bos_id=9)

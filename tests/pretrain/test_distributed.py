@@ -231,6 +231,18 @@ def test_what_cannot_be_shared_out_is_refused():
         share(new_model(), uneven, mesh, "dp")
 
 
+def test_windows_longer_than_the_context_are_refused(tmp_path):
+    with (
+        process_group() as mesh,
+        pytest.raises(ValueError, match="windows of 33 tokens do not fit the model's context of 32"),
+    ):
+        next(pretrain(
+            STREAM, load_tokenizer(ASSETS / "tokenizer.json"), tmp_path,
+            config=TINY, training=TRAINING, rows=4, length=33, mesh=mesh,
+        ))  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
 def test_torchrun_trains_from_the_command_line(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("Once there was a small goat named Rosa. " * 40)
@@ -256,3 +268,4 @@ def test_torchrun_trains_from_the_command_line(tmp_path):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     (killed_while_saving if "kill" in sys.argv else work_of_two)(Path(sys.argv[1]))
+    os._exit(0)  # at once: no thread that still listens may hold up the end
