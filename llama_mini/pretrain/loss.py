@@ -1,5 +1,7 @@
 """The loss of a language model: how surprised it is by the token that comes next."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,11 @@ def next_token_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor
     batch: inputs and targets, (B, T) each; a target of IGNORE does not count. The caller divides, once.
     """
     inputs, targets = batch
-    return summed_loss(model(inputs), targets)
+    logits = model(inputs)  # (B, T, V)
+    total = F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    return total, (targets != IGNORE).sum()
 
 
 def packed_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -28,12 +34,5 @@ def packed_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Te
     begins = documents != documents.roll(1, dims=1)
     begins[:, 0] = True
     positions = places - torch.where(begins, places, 0).cummax(1).values
-    return summed_loss(model(inputs, positions=positions, cache=Packed(documents)), targets)
-
-
-def summed_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of logits (B, T, V) against targets (B, T), summed, and the count of targets."""
-    total = F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
-    return total, (targets != IGNORE).sum()
+    alone = partial(model, positions=positions, cache=Packed(documents))
+    return next_token_loss(alone, (inputs, targets))  # type: ignore[arg-type]
